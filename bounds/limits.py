@@ -1,0 +1,24 @@
+"""Limits of a search: seconds and nodes per channel."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from bounds.errors import ProblemError
+
+#: Nodes between two looks at the clock inside a search kernel.
+CLOCK_EVERY = 4096
+
+
+@dataclass(frozen=True)
+class Limits:
+    """Per channel: ``seconds`` and ``nodes``; None means unlimited."""
+
+    seconds: float | None = None
+    nodes: int | None = None
+
+    def __post_init__(self) -> None:
+        if self.seconds is not None and not self.seconds > 0:
+            raise ProblemError(f"time_limit must be positive seconds or None, got {self.seconds}")
+        if self.nodes is not None and self.nodes < 1:
+            raise ProblemError(f"node_limit must be at least 1 or None, got {self.nodes}")
