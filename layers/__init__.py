@@ -1,0 +1,82 @@
+"""Stage 1: pretrained networks -> the weights and inputs of their layers, as dumps on disk.
+
+``extract_layers`` is ``layers.extract.extract`` and ``capture_layers`` is that of
+``layers.capture``. Importing this package imports neither torch nor numpy: names are loaded
+when first used.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+from layers.errors import CalibrationError, CaptureError, DumpError, LayerboundsError, SourceError
+
+if TYPE_CHECKING:
+    from layers.calibration import Calibration, load_calibration
+    from layers.capture import capture_layers
+    from layers.collector import CapturedLayer
+    from layers.dump import Chunk, LayerDump, dump_path, read_dump, write_dump
+    from layers.extract import extract as extract_layers
+    from layers.extract import list_layers
+    from layers.preprocessing import Preprocessing
+    from layers.sources import LayerInfo, Source, open_source, source_names
+
+# public name -> (module, name in it)
+_LAZY = {
+    "Calibration": ("layers.calibration", "Calibration"),
+    "CapturedLayer": ("layers.collector", "CapturedLayer"),
+    "Chunk": ("layers.dump", "Chunk"),
+    "LayerDump": ("layers.dump", "LayerDump"),
+    "LayerInfo": ("layers.sources", "LayerInfo"),
+    "Preprocessing": ("layers.preprocessing", "Preprocessing"),
+    "Source": ("layers.sources", "Source"),
+    "capture_layers": ("layers.capture", "capture_layers"),
+    "dump_path": ("layers.dump", "dump_path"),
+    "extract_layers": ("layers.extract", "extract"),
+    "list_layers": ("layers.extract", "list_layers"),
+    "load_calibration": ("layers.calibration", "load_calibration"),
+    "open_source": ("layers.sources", "open_source"),
+    "read_dump": ("layers.dump", "read_dump"),
+    "source_names": ("layers.sources", "source_names"),
+    "write_dump": ("layers.dump", "write_dump"),
+}
+
+__all__ = [
+    "Calibration",
+    "CalibrationError",
+    "CaptureError",
+    "CapturedLayer",
+    "Chunk",
+    "DumpError",
+    "LayerDump",
+    "LayerInfo",
+    "LayerboundsError",
+    "Preprocessing",
+    "Source",
+    "SourceError",
+    "capture_layers",
+    "dump_path",
+    "extract_layers",
+    "list_layers",
+    "load_calibration",
+    "open_source",
+    "read_dump",
+    "source_names",
+    "write_dump",
+]
+
+
+def __getattr__(name: str) -> Any:
+    """Load a public name from its module."""
+    if name not in _LAZY:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    module, attribute = _LAZY[name]
+    value = getattr(import_module(module), attribute)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    """Lazy names too."""
+    return sorted({*globals(), *__all__})

@@ -1,0 +1,163 @@
+"""Extraction: a network's layers as dumps on disk, each made once."""
+
+from __future__ import annotations
+
+import hashlib
+import platform
+from collections.abc import Mapping, Sequence
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+
+from layers.calibration import BUNDLED, Calibration, load_calibration
+from layers.capture import Progress, capture_layers
+from layers.collector import CapturedLayer
+from layers.dump import VERSION, dump_path, read_dump, write_dump
+from layers.errors import CaptureError, DumpError
+from layers.gram import Blocks
+from layers.record import LayerDump
+from layers.sources import LayerInfo, Source, open_source
+
+RECORDED_PACKAGES = ("layerbounds", "torch", "numpy", "pillow", "safetensors", "onnxruntime")
+
+
+def list_layers(source: str | Source) -> list[LayerInfo]:
+    """Every layer of a network that can be captured: (name, kind, weight shape).
+
+    Raises:
+        SourceError: as ``open_source``.
+    """
+    return (open_source(source) if isinstance(source, str) else source).layers()
+
+
+def extract(
+    source: str | Source,
+    layer_names: Sequence[str],
+    images: str | Path | Calibration = BUNDLED,
+    out_folder: str | Path = "dumps",
+    *,
+    heldout_fraction: float = 0.3,
+    heldout_count: int | None = None,
+    limit: int | None = None,
+    blocks: Blocks = "auto",
+    progress: Progress | None = None,
+) -> list[Path]:
+    """Write one dump a layer; a layer whose dump is up to date is left alone.
+
+    Up to date means: same network (weights and structure), preprocessing, images, split and
+    options, and an undamaged file. All other layers are captured in one pass over the images.
+
+    Args:
+        source: a name for ``open_source``, or an opened source.
+        layer_names: full names or unique suffixes.
+        images: a folder, ``bundled``, or a calibration made by ``load_calibration``.
+        out_folder: where the files go; created.
+        heldout_fraction: share of the images held out.
+        heldout_count: number held out, instead of the fraction.
+        limit: use only the first so many images.
+        blocks: Gram blocks to keep, see ``layers.gram.block_width``.
+        progress: called with (images done, images in all, image name).
+
+    Returns:
+        The files, in the order of ``layer_names``.
+
+    Raises:
+        SourceError, CalibrationError, CaptureError: as opening, loading and capturing do.
+        DumpError: a file cannot be written.
+    """
+    opened = open_source(source) if isinstance(source, str) else source
+    calibration = (
+        images
+        if isinstance(images, Calibration)
+        else load_calibration(
+            images, heldout_fraction=heldout_fraction, heldout_count=heldout_count, limit=limit
+        )
+    )
+    if not layer_names:
+        raise CaptureError(f"no layer of {opened.name} was named; list_layers shows what there is")
+    names = [opened.resolve(name) for name in layer_names]
+    paths = {name: dump_path(out_folder, opened.name, name) for name in names}
+    recipe = _recipe(opened, calibration, blocks)
+    stale = [name for name, path in paths.items() if not _current(path, name, calibration, recipe)]
+    if stale:
+        captured = capture_layers(opened, stale, calibration, blocks=blocks, progress=progress)
+        versions = _versions()
+        for layer in captured:
+            dump = _to_dump(opened.name, layer, calibration, recipe, versions)
+            write_dump(paths[layer.name], dump)
+    return [paths[name] for name in names]
+
+
+def _recipe(source: Source, calibration: Calibration, blocks: Blocks) -> dict[str, str]:
+    """What decides the numbers, besides the images' content."""
+    # The preprocessed first image: catches a changed function that kept its name.
+    first = source.preprocessing(calibration.images[0].open())
+    return {
+        "format": str(VERSION),
+        "network": source.fingerprint(),
+        "preprocessing": source.preprocessing.describe(),
+        "first_input": hashlib.sha256(first.tobytes()).hexdigest(),
+        "blocks": str(blocks),
+        "images_from": calibration.origin if calibration.origin == BUNDLED else "folder",
+        "licence": source.licence,
+    }
+
+
+def _records(images: Sequence) -> tuple[tuple[str, str], ...]:
+    return tuple((image.name, image.sha256) for image in images)
+
+
+def _current(path: Path, name: str, calibration: Calibration, recipe: Mapping[str, str]) -> bool:
+    """Whether a dump exists, is whole, and was made from the same things."""
+    if not path.exists():
+        return False
+    try:
+        dump = read_dump(path)
+    except DumpError:
+        return False  # damaged or of another version: make it again
+    return (
+        dump.layer == name
+        and dict(dump.recipe) == dict(recipe)
+        and dump.images == _records(calibration.images)
+        and dump.heldout_images == _records(calibration.heldout)
+    )
+
+
+def _to_dump(
+    source: str,
+    layer: CapturedLayer,
+    calibration: Calibration,
+    recipe: Mapping[str, str],
+    versions: Mapping[str, str],
+) -> LayerDump:
+    geometry = layer.geometry
+    return LayerDump(
+        source=source,
+        layer=layer.name,
+        kind=geometry.kind,
+        weights=layer.weights,
+        gram_blocks=layer.gram_blocks,
+        heldout_blocks=layer.heldout_blocks,
+        rows=layer.rows,
+        heldout_rows=layer.heldout_rows,
+        weight_shape=geometry.weight_shape,
+        stride=geometry.stride,
+        padding=geometry.padding,
+        dilation=geometry.dilation,
+        groups=geometry.groups,
+        block_width=layer.block_width,
+        images=_records(calibration.images),
+        heldout_images=_records(calibration.heldout),
+        recipe=recipe,
+        versions=versions,
+    )
+
+
+def _versions() -> dict[str, str]:
+    """Of Python and the packages whose arithmetic is in the numbers."""
+    found = {"python": platform.python_version()}
+    for package in RECORDED_PACKAGES:
+        try:
+            found[package] = version(package)
+        except PackageNotFoundError:
+            continue
+    return found
