@@ -1,0 +1,148 @@
+"""``pruning_range``: from a Gram matrix and weights to a proven range, by any method."""
+
+from __future__ import annotations
+
+import time
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from bounds.errors import MethodError, ProblemError
+from bounds.limits import Limits
+from bounds.problem import Floats, Problem, check_problem
+from bounds.pruning.box import clip_refit, paper_box
+from bounds.pruning.core import Box, Core, Ints, Mask, make_core
+from bounds.pruning.exact import exact
+from bounds.pruning.miqp import scip
+from bounds.pruning.perspective import perspective
+from bounds.pruning.refit import refit, support_lower
+from bounds.pruning.selection import backward, forward, magnitude
+from bounds.pruning.swap import swap
+from bounds.result import Range, make_range
+
+METHODS = (
+    "magnitude",
+    "magnitude-ls",
+    "obs",
+    "forward",
+    "swap",
+    "perspective",
+    "scip",
+    "exact",
+)
+
+
+def pruning_range(
+    gram: ArrayLike,
+    weights: ArrayLike,
+    *,
+    keep: int | None = None,
+    method: str = "exact",
+    box: float | None = None,
+    pattern: tuple[int, int] | None = None,
+    time_limit: float | None = None,
+    node_limit: int | None = None,
+    tolerance: float = 1e-9,
+) -> Range:
+    """The range of ``min (v-w)^T G (v-w)`` over ``v`` with few nonzeros, per channel.
+
+    Args:
+        gram: (n, n) Gram matrix of the inputs, symmetric positive semidefinite.
+        weights: (channels, n) or (n,).
+        keep: most nonzeros per channel, 0..n.
+        method: one of ``METHODS``. The first five give an attained error (``heuristic``);
+            ``perspective`` adds a proven bound, ``exact`` and ``scip`` search.
+        box: factor c (the paper: 2) confining every weight to
+            ``[-c max(0, -min w), c max(0, max w)]`` over all ``weights``.
+        pattern: (N, M) for at most N nonzeros in every M consecutive inputs, instead of ``keep``.
+        time_limit: seconds per channel, for ``exact`` and ``scip``.
+        node_limit: search nodes per channel, for ``exact`` and ``scip``.
+        tolerance: relative gap up to which a finished search counts as ``exact``.
+
+    Raises:
+        ProblemError: data, ``keep``, ``pattern``, ``box`` or limits out of range.
+        MethodError: an unknown method, or one that needs a package that is not installed.
+    """
+    began = time.perf_counter()
+    if method not in METHODS:
+        raise MethodError(f"unknown pruning method {method!r}; choose one of {', '.join(METHODS)}")
+    problem = check_problem(gram, weights)
+    limits = Limits(time_limit, node_limit)
+    group, capacity = budget(problem.features, keep, pattern)
+    bounds = None if box is None else paper_box(problem, box)
+    core = make_core(problem, group, capacity, bounds)
+    notes = core.notes
+    lower, finished, nodes = np.zeros(core.channels), np.zeros(core.channels, bool), 0
+    if core.capacity.sum() >= core.size:
+        masks = np.ones((core.channels, core.size), bool)
+        finished = ~finished
+    elif method == "exact":
+        masks, lower, finished, nodes = exact(core, problem, limits)
+    elif method == "scip":
+        masks, lower, finished, nodes, more = scip(core, problem, limits, bounds)
+        notes = (*notes, *more)
+    elif method == "perspective":
+        masks, lower = swap(core, problem.weights), perspective(core).lower * core.row_scale**2
+        lower += core.excess * core.row_scale**2  # restored by core.lower below
+    else:
+        masks = _select(method, core, problem)
+    if core.capacity.sum() == 0:
+        lower = support_lower(core, masks, np.zeros(masks.shape))
+        finished = np.ones(core.channels, bool)
+    fitted, more = _fit(core, masks, method, bounds, problem)
+    attained = problem.errors(fitted)
+    return make_range(
+        core.lower(lower),
+        attained,
+        problem.energy,
+        fitted,
+        method=method,
+        finished=finished,
+        nodes=nodes,
+        seconds=time.perf_counter() - began,
+        tolerance=tolerance,
+        notes=(*notes, *more),
+    )
+
+
+def budget(features: int, keep: int | None, pattern: tuple[int, int] | None) -> tuple[Ints, Ints]:
+    """Groups (n,) and capacities (groups,) of a plain budget or an N:M pattern."""
+    if pattern is not None:
+        raise ProblemError("N:M patterns are not built yet; give keep instead of pattern")
+    if keep is None:
+        raise ProblemError("give keep, the number of nonzeros allowed per channel")
+    if isinstance(keep, bool) or int(keep) != keep or not 0 <= keep <= features:
+        raise ProblemError(f"keep must be an integer from 0 to {features} inputs, got {keep}")
+    return np.zeros(features, np.int64), np.array([int(keep)])
+
+
+def _select(method: str, core: Core, problem: Problem) -> Mask:
+    if method == "obs":
+        return backward(core)
+    if method == "forward":
+        return forward(core)
+    if method == "swap":
+        return swap(core, problem.weights)
+    return magnitude(core, problem.weights)
+
+
+def _fit(
+    core: Core, masks: Mask, method: str, box: Box | None, problem: Problem
+) -> tuple[Floats, tuple[str, ...]]:
+    """Weights (channels, n) on ``masks`` and remarks on the box."""
+    if method == "magnitude" or core.capacity.sum() >= core.size:
+        return core.restore(np.where(masks, core.weights, 0.0)), ()
+    balanced = refit(core, masks)
+    if box is None:
+        return core.restore(balanced), ()
+    boxed = clip_refit(core, masks, balanced, box)
+    outside = int((boxed != balanced).any(axis=1).sum())
+    full = np.clip(core.restore(boxed), box.low, box.high)
+    if outside == 0:
+        note = "The box changes nothing: the least-squares weights lie inside it."
+    else:
+        note = (
+            f"The box binds in {outside} of {core.channels} channels: there the lower bound is the "
+            "one without the box and the attained weights are refitted inside it."
+        )
+    return full, (note,)
