@@ -73,7 +73,9 @@ def scaled(cuts: Cuts, factor: float) -> Cuts:
     return Cuts(**(fields | {"multiplier": cuts.multiplier * factor}))
 
 
-def lagrangian_bound(gram: Floats, weights: Floats, scale: float, cuts: Cuts, point: Floats) -> float:
+def lagrangian_bound(
+    gram: Floats, weights: Floats, scale: float, cuts: Cuts, point: Floats
+) -> float:
     """A verified lower bound on the error of one channel, or 0.0 where ``M`` fails verification.
 
     Args:

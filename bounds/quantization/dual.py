@@ -155,7 +155,19 @@ def maximise(gram, pull, constant, first, second, pair, low, high, sign, multipl
     rhs = np.empty(count)
     trial = multiplier.copy()
     feasible, value, z = minimise_lagrangian(
-        gram, pull, constant, first, second, pair, low, high, sign, multiplier, count, matrix, factor
+        gram,
+        pull,
+        constant,
+        first,
+        second,
+        pair,
+        low,
+        high,
+        sign,
+        multiplier,
+        count,
+        matrix,
+        factor,
     )
     steps = 0
     while feasible:
@@ -310,9 +322,7 @@ def solve_dual(gram, target, start, lo, hi, room, rounds):
         gram, pull, constant, first, second, pair, low, high, sign, multiplier, count, tau
     )
     for _ in range(rounds):
-        grown = add_violated(
-            z, inverse, tau, lo, hi, first, second, pair, low, high, sign, count
-        )
+        grown = add_violated(z, inverse, tau, lo, hi, first, second, pair, low, high, sign, count)
         if grown == count:
             break
         count, tau = reopen(gram, inverse, first, second, pair, sign, multiplier, count, grown)

@@ -85,7 +85,8 @@ def factorise(matrix: Floats | Extended) -> Factor:
     for relative in SHIFTS:
         shift = relative * top * n
         shifted = double + shift * np.eye(n)
-        smallest = eigenvalue_lower_bound(shifted)
+        # less what the rounding of `matrix` to doubles can be worth
+        smallest = eigenvalue_lower_bound(shifted) - 2.0**-52 * (top + shift)
         if smallest <= 0 and relative < SHIFTS[-1]:
             continue  # not even verified positive definite: factor a larger shift instead
         order = search_order(np.linalg.inv(shifted))
@@ -94,7 +95,7 @@ def factorise(matrix: Floats | Extended) -> Factor:
         if factor is not None:
             residual = 2 * (n + 4) * float(EXTENDED_UNIT) * (trace + n * shift)
             rounded = np.ascontiguousarray(factor.astype(np.float64))
-            return Factor(order, rounded, shift, trace + n * shift, residual, smallest)
+            return Factor(order, rounded, shift, trace + n * shift, residual, max(smallest, 0.0))
     raise ArithmeticError("the Gram passed its definiteness check and yet has no factor")
 
 
@@ -111,7 +112,9 @@ def walk_slack(factor: Factor, cost: Floats, radius_squared: Floats, entry: Floa
     length = np.sqrt(radius_squared)
     norm = np.sqrt(factor.trace) * length  # bounds ||  |R| |d|  ||
     # ||R d|| is computed with an error of 2 unit norm at most, so its square with:
-    product = 4 * unit * norm * np.sqrt(cost + factor.shift * radius_squared) + 4 * (unit * norm) ** 2
+    product = (
+        4 * unit * norm * np.sqrt(cost + factor.shift * radius_squared) + 4 * (unit * norm) ** 2
+    )
     return (
         product
         + (factor.residual + factor.shift) * radius_squared

@@ -1,0 +1,117 @@
+"""Quantization of a chunk: how small the error can be on a grid, proven, and how small it gets."""
+
+from __future__ import annotations
+
+import time
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from bounds.errors import MethodError
+from bounds.limits import Limits
+from bounds.problem import check_problem
+from bounds.quantization import heuristics
+from bounds.quantization.codes import CodeProblem, make_codes
+from bounds.quantization.exact import search
+from bounds.quantization.grid import check_scale, choose_scale, integer_range
+from bounds.quantization.relaxation import solve_channel, solve_channel_scs
+from bounds.result import TOLERANCE, Range, make_range
+
+METHODS = ("rtn", "gptq", "descent", "park-boyd", "sdp", "sdp-scs", "exact")
+
+__all__ = ["METHODS", "choose_scale", "quantization_range"]
+
+Floats = NDArray[np.float64]
+
+
+def quantization_range(
+    gram: ArrayLike,
+    weights: ArrayLike,
+    *,
+    bits: int,
+    scale: ArrayLike,
+    method: str = "exact",
+    time_limit: float | None = None,
+    node_limit: int | None = None,
+    tolerance: float = TOLERANCE,
+    seed: int = 0,
+) -> Range:
+    """The range of ``min (v-w)^T G (v-w)`` over ``v = s z``, ``z`` integer of ``bits`` bits.
+
+    Args:
+        gram: (n, n), raw sum over rows of ``X^T X``; weights: (channels, n).
+        bits: codes are -2^(b-1) .. 2^(b-1)-1.
+        scale: the step ``s``, one for all channels or (channels,).
+        method: ``rtn``, ``gptq``, ``descent`` attain an error only; ``sdp`` and ``park-boyd`` prove a
+            bound by our dual solver (the latter also rounds its solution at random), ``sdp-scs``
+            by cvxpy and SCS; ``exact`` searches until the optimum is proven or a limit is met.
+        time_limit: seconds per channel; node_limit: search nodes per channel.
+        tolerance: relative gap up to which a finished search is called exact.
+        seed: of the random roundings.
+
+    Raises:
+        ProblemError: numbers that define no problem.  MethodError: unknown method.
+
+    Reference: Kuzmin et al., *Pruning vs Quantization: Which is Better?*, NeurIPS 2023, Section 4.
+    """
+    begin = time.perf_counter()
+    if method not in METHODS:
+        raise MethodError(
+            f"unknown quantization method {method!r}; choose from {', '.join(METHODS)}"
+        )
+    problem = check_problem(gram, weights)
+    limits = Limits(time_limit, node_limit)
+    lo, hi = integer_range(bits)
+    codes = make_codes(problem, check_scale(scale, problem.channels), lo, hi)
+    lower: ArrayLike = 0.0
+    finished: ArrayLike = False
+    nodes: ArrayLike = 0
+    if codes.features == 0:
+        found, finished = codes.targets, True  # every input is dead: nothing can be lost
+    elif method == "rtn":
+        found = heuristics.nearest(codes)
+    elif method == "gptq":
+        found = heuristics.gptq_codes(codes)
+    elif method == "exact":
+        answer = search(codes, heuristics.descent(codes), limits)
+        found, lower, finished, nodes = answer.codes, answer.lower, answer.finished, answer.nodes
+    else:
+        found = heuristics.descent(codes)
+        if method != "descent":
+            found, lower = relax(codes, found, method, limits, seed)
+    return make_range(
+        lower,
+        codes.errors(found),
+        problem.energy,
+        codes.full_weights(found),
+        method=method,
+        finished=finished,
+        nodes=nodes,
+        seconds=time.perf_counter() - begin,
+        tolerance=tolerance,
+    )
+
+
+def relax(
+    codes: CodeProblem, found: Floats, method: str, limits: Limits, seed: int
+) -> tuple[Floats, Floats]:
+    """Codes (channels, n) and verified lower bounds (channels,) of the relaxation methods."""
+    found = found.copy()
+    lower = np.zeros(codes.channels)
+    for c in range(codes.channels):
+        if method == "sdp-scs":
+            dual = solve_channel_scs(codes, c, limits.seconds)
+        else:
+            dual = solve_channel(codes, c)
+        lower[c] = dual.lower
+        if method != "sdp":
+            rounded = heuristics.park_boyd(codes, c, dual, seed)
+            pair = np.stack([found[c], rounded])
+            found[c] = pair[int(np.argmin(errors_of(codes, c, pair)))]
+    return found, lower
+
+
+def errors_of(codes: CodeProblem, c: int, candidates: Floats) -> Floats:
+    """Normalised errors of several candidate codes (kinds, n) of channel ``c``."""
+    difference = candidates - codes.targets[c]
+    return ((difference @ codes.gram) * difference).sum(axis=1)

@@ -1,0 +1,88 @@
+"""One quantization problem in codes: integers in a box, normalised without rounding.
+
+With ``v = s z`` the error is ``s^2 h (z-u)^T H (z-u)``, ``u = w / s``, ``H = G / h`` and ``h`` a power
+of two that brings the mean diagonal of ``H`` near one. Dead inputs are left out; their codes are
+the nearest ones to their weights and cost nothing.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from bounds.problem import Problem, form_upper
+from bounds.quantization.boxqp import box_minimisers
+
+Floats = NDArray[np.float64]
+Extended = NDArray[np.longdouble]
+
+
+@dataclass(frozen=True)
+class CodeProblem:
+    """All channels of a chunk on one grid, live inputs only.
+
+    Attributes:
+        gram: (n, n) ``H``, exactly the problem's Gram over the power of two ``unit``.
+        weights: (channels, n); scale: (channels,) the grid step.
+        lo, hi: smallest and largest code.
+        targets: (channels, n) ``w / s`` rounded; start: (channels, n) minimisers over the box.
+    """
+
+    problem: Problem
+    gram: Floats
+    unit: float
+    weights: Floats
+    scale: Floats
+    lo: int
+    hi: int
+    targets: Floats
+    start: Floats
+
+    @property
+    def channels(self) -> int:
+        return self.weights.shape[0]
+
+    @property
+    def features(self) -> int:
+        return self.weights.shape[1]
+
+    def errors(self, codes: Floats) -> Floats:
+        """True errors (channels,) of codes (channels, n), rounded outward."""
+        values = codes.astype(np.longdouble) * self.scale[:, None].astype(np.longdouble)
+        return form_upper(self.gram * self.unit, values - self.weights)
+
+    def costs(self, codes: Floats) -> Extended:
+        """Errors in normalised units, extended precision, not rounded outward."""
+        difference = self.offsets(codes)
+        return ((difference @ self.gram.astype(np.longdouble)) * difference).sum(axis=1)
+
+    def offsets(self, codes: Floats) -> Extended:
+        """``z - w / s`` in extended precision, (channels, n)."""
+        exact = self.weights.astype(np.longdouble) / self.scale[:, None].astype(np.longdouble)
+        return codes.astype(np.longdouble) - exact
+
+    def to_error(self, normalised: Extended) -> Extended:
+        """Normalised values (channels,) in the unit of the energy."""
+        step = self.scale.astype(np.longdouble)
+        return normalised * step * step * self.unit
+
+    def full_weights(self, codes: Floats) -> Floats:
+        """Quantized weights (channels, all inputs) with the dead inputs rounded to nearest."""
+        step = self.scale[:, None]
+        full = np.clip(np.rint(self.problem.weights / step), self.lo, self.hi)
+        full[:, self.problem.live] = codes
+        return full * step
+
+
+def make_codes(problem: Problem, scale: Floats, lo: int, hi: int) -> CodeProblem:
+    """Normalise a problem; ``scale`` (channels,) positive, ``lo < hi`` the box of every code."""
+    live = problem.live
+    gram = np.ascontiguousarray(problem.gram[np.ix_(live, live)])
+    unit = float(np.exp2(np.round(np.log2(np.diag(gram).mean())))) if live.any() else 1.0
+    gram = gram / unit
+    weights = np.ascontiguousarray(problem.weights[:, live])
+    targets = weights / scale[:, None]
+    start = box_minimisers(gram, targets, float(lo), float(hi)) if live.any() else targets
+    return CodeProblem(problem, gram, unit, weights, scale, lo, hi, targets, start)

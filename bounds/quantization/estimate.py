@@ -1,0 +1,59 @@
+"""The size of a search tree, estimated by random dives (Knuth, Math. Comp. 29, 1975)."""
+
+from __future__ import annotations
+
+import numpy as np
+from numba import njit
+
+
+@njit(cache=True, nogil=True)
+def estimate_nodes(factor, centre, slope, cut, cut_at, lo, hi, radius, probes, seed):
+    """Mean estimated number of nodes of cost below ``radius``; arguments as for ``walk_on``.
+
+    Each dive follows a random feasible child and multiplies the numbers of children.
+    """
+    np.random.seed(seed)
+    n = centre.shape[0]
+    total = 0.0
+    d = np.zeros(n)
+    for _ in range(probes):
+        cost = 0.0
+        weight = 1.0
+        for i in range(n - 1, -1, -1):
+            pull = 0.0
+            for j in range(i + 1, n):
+                pull += factor[i, j] * d[j]
+            chosen = 0.0
+            chosen_cost = 0.0
+            count = 0
+            r = factor[i, i]
+            curvature = r * r + cut[i]
+            middle = (
+                r * r * centre[i] - 0.5 * slope[i] + cut[i] * (cut_at[i] + 0.5) - r * pull
+            ) / curvature
+            first = min(max(np.rint(middle), lo[i]), hi[i])
+            for direction in (1, -1):
+                z = first if direction > 0 else first - 1.0
+                while lo[i] <= z <= hi[i]:
+                    step = z - centre[i]
+                    product = pull + r * step
+                    child = (
+                        cost
+                        + product * product
+                        + slope[i] * step
+                        + cut[i] * (z - cut_at[i]) * (z - cut_at[i] - 1.0)
+                    )
+                    if child >= radius:
+                        break
+                    count += 1
+                    if np.random.random() * count < 1.0:  # reservoir: uniform over children
+                        chosen = step
+                        chosen_cost = child
+                    z += direction
+            if count == 0:
+                break
+            weight *= count
+            total += weight
+            d[i] = chosen
+            cost = chosen_cost
+    return total / probes

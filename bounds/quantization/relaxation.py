@@ -1,0 +1,133 @@
+"""The certified SDP bound of a channel: multipliers from a solver, value verified by us."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from bounds.quantization.codes import CodeProblem
+from bounds.quantization.cuts import Cuts, join, lagrangian_bound, scaled, single_cuts
+from bounds.quantization.dual import solve_dual
+from bounds.quantization.model import solve_relaxation
+
+Floats = NDArray[np.float64]
+
+CUT_ROUNDS = 3
+CUTS_PER_INPUT = 6
+#: Shares of the integer multipliers tried until the Lagrangian is verifiably definite.
+SHARES = (1.0, 1 - 1e-5, 1 - 1e-4, 1 - 1e-3, 0.99, 0.97, 0.9, 0.75, 0.5, 0.25)
+
+
+@dataclass(frozen=True)
+class Dual:
+    """A verified lower bound (energy units), its cuts, and the relaxation's primal solution.
+
+    ``cuts`` are on the problem's codes, multipliers in the unit of the Gram. ``mean`` (n,) and
+    ``covariance`` (n, n) are those of the random rounding of Park & Boyd (2017).
+    """
+
+    lower: float
+    cuts: Cuts
+    mean: Floats
+    covariance: Floats
+
+
+def solve_channel(codes: CodeProblem, c: int, rounds: int = CUT_ROUNDS) -> Dual:
+    """Our own solver's bound for channel ``c`` (method ``sdp``)."""
+    origin = np.clip(np.floor(codes.start[c]), codes.lo, codes.hi)
+    lo, hi = codes.lo - origin, codes.hi - origin
+    n = codes.features
+    _, z, inverse, tau, _, count, *arrays = solve_dual(
+        codes.gram, codes.targets[c] - origin, codes.start[c] - origin, lo, hi,
+        CUTS_PER_INPUT * n, rounds,
+    )  # fmt: skip
+    first, second, pair, low, high, sign, multiplier = (a[:count] for a in arrays)
+    moved = origin[first] + np.where(second >= 0, pair * origin[second], 0.0)
+    cuts = Cuts(
+        first.copy(),
+        second.copy(),
+        pair.copy(),
+        np.rint(low + moved).astype(np.int64),
+        np.rint(high + moved).astype(np.int64),
+        sign.copy(),
+        np.maximum(multiplier, 0.0) * codes.unit,
+    )
+    lower, cuts = repaired_bound(codes, c, cuts, z + origin)
+    return Dual(lower, cuts, z + origin, tau * inverse)
+
+
+def solve_channel_scs(codes: CodeProblem, c: int, time_limit: float | None = None) -> Dual:
+    """The same bound from the cvxpy model solved by SCS (method ``sdp-scs``).
+
+    Raises SolverError if SCS returns no multipliers at all.
+    """
+    floors = np.clip(np.floor(codes.start[c]), codes.lo, codes.hi - 1)
+    n = codes.features
+    answer = solve_relaxation(
+        codes.gram, codes.targets[c] - floors, np.zeros(n), codes.lo - floors, codes.hi - floors,
+        time_limit=time_limit,
+    )  # fmt: skip
+    integers = floors.astype(np.int64)
+    cuts = join(
+        single_cuts(integers, integers + 1, 1.0, answer.integer * codes.unit),
+        single_cuts(np.full(n, codes.lo), np.full(n, codes.hi), -1.0, answer.box * codes.unit),
+    )
+    lower, cuts = repaired_bound(codes, c, cuts, None)
+    return Dual(lower, cuts, answer.mean + floors, answer.covariance)
+
+
+def repaired_bound(
+    codes: CodeProblem, c: int, cuts: Cuts, point: Floats | None
+) -> tuple[float, Cuts]:
+    """The best verified bound over shares of the integer multipliers, and the cuts that give it.
+
+    A solver's multipliers are rarely feasible to the last digit; fewer of them leave ``M`` definite.
+    """
+    gram = codes.gram * codes.unit
+    best, best_cuts = 0.0, scaled(cuts, 0.0)
+    for share in SHARES:
+        trial = cuts if share == 1.0 else shrunk(cuts, share)
+        if share != 1.0 or point is None:
+            point = lagrangian_minimiser(gram, codes.weights[c], codes.scale[c], trial)
+            if point is None:
+                continue
+        bound = lagrangian_bound(gram, codes.weights[c], codes.scale[c], trial, point)
+        if bound > best:
+            best, best_cuts = bound, trial
+        elif best > 0:
+            break  # concave in the share: it only gets worse from here
+    return best, best_cuts
+
+
+def shrunk(cuts: Cuts, share: float) -> Cuts:
+    """Integer multipliers times ``share``; box multipliers, which help definiteness, unchanged."""
+    multiplier = cuts.multiplier * np.where(cuts.sign > 0, share, 1.0)
+    return Cuts(**(dict(vars(cuts)) | {"multiplier": multiplier}))
+
+
+def lagrangian_minimiser(gram: Floats, weights: Floats, scale: float, cuts: Cuts) -> Floats | None:
+    """Codes (real, (n,)) that minimise error minus weighted cuts; None if the system is singular."""
+    rows = cuts.directions(len(weights))
+    signed = cuts.sign * cuts.multiplier
+    matrix = gram - (rows * signed[:, None]).T @ rows
+    middle = rows.T @ (signed * (cuts.low + cuts.high) / 2)
+    centre = np.rint(weights / scale)
+    # solve for the distance from nearby integers: less cancellation
+    rhs = gram @ (weights / scale - centre) - middle + (gram - matrix) @ centre
+    try:
+        return centre + np.linalg.solve(matrix, rhs)
+    except np.linalg.LinAlgError:
+        return None
+
+
+def integer_shift(dual: Dual, n: int) -> tuple[Floats, Floats]:
+    """For each code its strongest integer cut: multipliers (n,) and integers k (n,)."""
+    cut, cut_at = np.zeros(n), np.zeros(n)
+    cuts = dual.cuts
+    for j in np.flatnonzero((cuts.sign > 0) & (cuts.second < 0)):
+        i = cuts.first[j]
+        if cuts.multiplier[j] > cut[i]:
+            cut[i], cut_at[i] = cuts.multiplier[j], cuts.low[j]
+    return cut, cut_at
