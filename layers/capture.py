@@ -7,7 +7,7 @@ from contextlib import contextmanager
 
 import torch
 
-from layers.calibration import Calibration
+from layers.calibration import Calibration, CalibrationImage
 from layers.collector import CapturedLayer, Collector, Part
 from layers.errors import CaptureError
 from layers.gram import Blocks
@@ -47,11 +47,10 @@ def capture_layers(
     if not resolved:
         raise CaptureError("no layer was named; list_layers shows what there is")
     collector = Collector(resolved, blocks)
-    parts: list[tuple[Part, tuple]] = [
-        ("calibration", calibration.images),
-        ("heldout", calibration.heldout),
+    todo: list[tuple[Part, CalibrationImage]] = [
+        *(("calibration", image) for image in calibration.images),
+        *(("heldout", image) for image in calibration.heldout),
     ]
-    todo = [(part, image) for part, images in parts for image in images]
     with _one_thread(), source.runner(resolved, collector) as run:
         for done, (part, image) in enumerate(todo):
             if progress is not None:

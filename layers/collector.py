@@ -77,6 +77,8 @@ class Collector:
             )
         weight = weight.detach().cpu()
         if name not in self._weights:
+            if not torch.isfinite(weight).all():
+                raise CaptureError(f"the weights of layer {name!r} are NaN or infinite")
             # A clone: comparing the network's own tensor with itself would never differ.
             self._weights[name] = (geometry, weight.clone())
         known = self._weights[name]
@@ -123,8 +125,6 @@ class Collector:
 def _float32(name: str, weight: Tensor) -> np.ndarray:
     """The weights as float32, refused if that would change them."""
     single = weight.to(torch.float32)
-    if not torch.isfinite(single).all():
-        raise CaptureError(f"the weights of layer {name!r} are NaN or infinite")
     if not torch.equal(single.to(torch.float64), weight.to(torch.float64)):
         raise CaptureError(
             f"the weights of layer {name!r} are {weight.dtype} and do not fit float32, so a "

@@ -1,8 +1,9 @@
 """One safetensors file a layer: the wall between networks and solvers. Never imports torch.
 
-The file holds the arrays of ``LayerDump.tensors()``; its header's string map holds ``format``
-(``layerbounds-dump``), ``version``, ``metadata`` (canonical JSON) and ``sha256`` (the content
-hash). Nothing in it is executed, and no path in it is followed.
+The file holds the arrays of ``LayerDump.tensors()``; its header's string map holds, under
+``layerbounds-dump``, canonical JSON with ``version``, ``sha256`` (the content hash) and
+``metadata``. One entry, because safetensors writes several in random order, and equal dumps shall
+be equal bytes. Nothing in it is executed, and no path in it is followed.
 """
 
 from __future__ import annotations
@@ -50,7 +51,7 @@ def dump_path(folder: str | Path, source: str, layer: str) -> Path:
     name = f"{source}--{layer}"
     if not (plain.fullmatch(source) and plain.fullmatch(layer) and len(name) <= 120):
         digest = hashlib.sha256(canonical_json([source, layer]).encode()).hexdigest()[:16]
-        cleaned = re.sub(r"[^A-Za-z0-9._-]+", "_", name).lstrip(".-")[:120]
+        cleaned = re.sub(r"[^A-Za-z0-9._-]+", "_", name).lstrip(".-")[:120] or "layer"
         name = f"{cleaned}--{digest}"
     return Path(folder) / f"{name}{SUFFIX}"
 
@@ -66,14 +67,8 @@ def write_dump(path: str | Path, dump: LayerDump) -> None:
         DumpError: the folder or the file cannot be written.
     """
     path = Path(path)
-    header = {
-        "format": FORMAT,
-        "version": str(VERSION),
-        "metadata": canonical_json(dump.metadata()),
-        "sha256": dump.content_hash,
-    }
     tensors = {name: np.ascontiguousarray(array) for name, array in dump.tensors().items()}
-    data = save(tensors, metadata=header)
+    data = save(tensors, metadata={FORMAT: _header(dump)})
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         _replace(path, data)
@@ -103,38 +98,42 @@ def read_dump(path: str | Path) -> LayerDump:
         raise DumpError(f"{path}: {error}") from error
 
 
-def _load(path: Path) -> tuple[dict[str, str], dict[str, np.ndarray]]:
-    """Header strings and arrays of a safetensors file."""
+def _header(dump: LayerDump) -> str:
+    """What is written into the file's header."""
+    return canonical_json(
+        {"version": VERSION, "sha256": dump.content_hash, "metadata": dump.metadata()}
+    )
+
+
+def _load(path: Path) -> tuple[str, dict[str, np.ndarray]]:
+    """Header string and arrays of a safetensors file."""
     if not path.is_file():
         raise FileNotFoundError(path)
     with safe_open(str(path), framework="numpy") as file:
-        header = dict(file.metadata() or {})
-        if header.get("format") != FORMAT:
+        header = (file.metadata() or {}).get(FORMAT)
+        if header is None:
             raise DumpError("a foreign safetensors file, not a dump of layerbounds")
         return header, {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
 
 
-def _decode(header: dict[str, str], tensors: dict[str, np.ndarray]) -> LayerDump:
+def _decode(header: str, tensors: dict[str, np.ndarray]) -> LayerDump:
     """The dump that header and arrays describe, with its hash compared."""
-    version = header.get("version", "")
-    if not version.isdecimal() or int(version) < 1:
-        raise DumpError(f"version {version!r} is not a number; the file was altered")
-    if int(version) > VERSION:
-        raise DumpError(
-            f"version {version} is newer than {VERSION}, the newest this layerbounds reads; "
-            "upgrade layerbounds, or extract again"
-        )
     try:
-        meta = json.loads(header["metadata"])
-        dump = _from_metadata(meta, dict(tensors))
+        found = json.loads(header)
+        version = _whole(found["version"])
+        if version > VERSION:
+            raise DumpError(
+                f"version {version} is newer than {VERSION}, the newest this layerbounds reads; "
+                "upgrade layerbounds, or extract again"
+            )
+        dump = _from_metadata(found["metadata"], tensors)
     except (KeyError, ValueError, TypeError, AttributeError, RecursionError) as error:
         raise DumpError(f"the metadata is unreadable ({error!r}); extract it again") from error
     if tensors.keys() != dump.tensors().keys():
         extra = sorted(tensors.keys() ^ dump.tensors().keys())
         raise DumpError(f"unexpected arrays {', '.join(extra)}; extract it again")
-    if canonical_json(dump.metadata()) != header["metadata"]:
-        raise DumpError("the metadata was altered; extract it again")
-    if dump.content_hash != header.get("sha256"):
+    if header != _header(dump):
+        # Every part of the header and every array is under this comparison.
         raise DumpError("content and hash differ: the file was altered; extract it again")
     return dump
 

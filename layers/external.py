@@ -46,7 +46,7 @@ def open_torchvision(rest: str, preprocessing: Preprocessing | None) -> TorchSou
     load_into(network, state, path or f"torchvision:{model_name}")
     own = preprocessing or _torchvision_preset(preset)
     licence = "that of torchvision's weights, see its documentation"
-    return TorchSource(f"torchvision:{model_name}", own, licence, network.eval())
+    return TorchSource(f"torchvision:{rest}", own, licence, network.eval())
 
 
 def open_timm(rest: str, preprocessing: Preprocessing | None) -> TorchSource:
@@ -71,7 +71,7 @@ def open_timm(rest: str, preprocessing: Preprocessing | None) -> TorchSource:
         load_into(network, load_state(path), path)
     own = preprocessing or _timm_preset(config)
     licence = "that of timm's weights, see the model card"
-    return TorchSource(f"timm:{model_name}", own, licence, network.eval())
+    return TorchSource(f"timm:{rest}", own, licence, network.eval())
 
 
 def open_function(

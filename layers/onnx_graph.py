@@ -94,27 +94,28 @@ def graph_input(graph: Any, name: str) -> tuple[str, type, int | None]:
 
 
 def subgraph(model: Any, outputs: Sequence[str]) -> Any:
-    """A copy of the model with these values as outputs and only the nodes they need."""
+    """A new model with these values as outputs and only the nodes and weights they need."""
     import onnx
 
-    small = onnx.ModelProto()
-    small.CopyFrom(model)
-    graph = small.graph
+    graph = model.graph
     needed = set(outputs)
     kept = []
     for node in reversed(graph.node):  # nodes are stored in topological order
         if needed.intersection(node.output):
             kept.append(node)
             needed.update(_uses(node))
-    nodes = list(reversed(kept))
-    tensors = [tensor for tensor in graph.initializer if tensor.name in needed]
-    for items, chosen in ((graph.node, nodes), (graph.initializer, tensors)):
-        copies = list(chosen)
-        del items[:]
-        items.extend(copies)
-    del graph.output[:]
+    small = onnx.ModelProto(ir_version=model.ir_version)
+    small.opset_import.extend(model.opset_import)
+    small.functions.extend(model.functions)
+    small.graph.name = graph.name
+    small.graph.node.extend(reversed(kept))
+    # Old files list constants among the inputs; one without its value would have to be fed.
+    dropped = {t.name for t in graph.initializer} - needed
+    small.graph.input.extend(value for value in graph.input if value.name not in dropped)
+    small.graph.initializer.extend(t for t in graph.initializer if t.name in needed)
+    small.graph.sparse_initializer.extend(graph.sparse_initializer)
     # No type: onnxruntime infers it.
-    graph.output.extend(onnx.ValueInfoProto(name=value) for value in outputs)
+    small.graph.output.extend(onnx.ValueInfoProto(name=value) for value in outputs)
     return small
 
 

@@ -42,8 +42,8 @@ class Preprocessing:
 
     size: int = 224
     resize: int | None = None
-    mean: tuple[float, float, float] = IMAGENET_MEAN
-    std: tuple[float, float, float] = IMAGENET_STD
+    mean: tuple[float, ...] = IMAGENET_MEAN
+    std: tuple[float, ...] = IMAGENET_STD
     interpolation: str = "bicubic"
     function: Callable[[Image.Image], Any] | None = None
 
@@ -72,7 +72,7 @@ class Preprocessing:
         if self.function is not None:
             return _checked(self.function(rgb), self.function)
         pixels = np.asarray(self._crop(rgb), dtype=np.float32) / np.float32(255)
-        scaled = (pixels - np.float32(self.mean)) / np.float32(self.std)
+        scaled = (pixels - np.array(self.mean, np.float32)) / np.array(self.std, np.float32)
         return np.ascontiguousarray(scaled.transpose(2, 0, 1))
 
     def _crop(self, image: Image.Image) -> Image.Image:

@@ -50,7 +50,7 @@ class Source(ABC):
     """A network with its preprocessing.
 
     Attributes:
-        name: as given to ``open_source``, without the path of a checkpoint.
+        name: exactly as given to ``open_source``; dumps are filed under it.
         preprocessing: how an image becomes an input.
         licence: what is known about the licence of the weights.
     """
