@@ -1,0 +1,232 @@
+"""One task solved: a chunk's numbers in, one row per bit width out."""
+
+from __future__ import annotations
+
+import math
+import platform
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cache, lru_cache
+from importlib.metadata import version
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from bounds import pruning_range, quantization_range
+from bounds.errors import StudyError
+from bounds.problem import form
+from bounds.quantization.grid import choose_scale
+from bounds.result import CERTIFIED, EXACT, HEURISTIC, Range, snr
+from bounds.study.problems import QUANTIZATION, choose_keep
+from bounds.study.tasks import Task, thin_out
+
+if TYPE_CHECKING:
+    from layers.dump import Chunk
+
+Floats = NDArray[np.float64]
+#: From best to worst: a mixture of ranges is only as good as its worst part.
+_RANKS = (EXACT, CERTIFIED, HEURISTIC)
+
+
+@dataclass(frozen=True)
+class Piece:
+    """The numbers of a task: rounded weights (channels, n) of a chunk, and which ones they are.
+
+    ``all_weights`` (all channels, n) are those the quantization step is chosen on.
+    """
+
+    chunk: Chunk
+    all_weights: Floats
+    channels: tuple[int, ...]
+
+    @property
+    def weights(self) -> Floats:
+        """Weights (channels, n) that are solved."""
+        return self.all_weights[list(self.channels)]
+
+    @property
+    def features(self) -> int:
+        """Input features n."""
+        return self.all_weights.shape[1]
+
+
+def read_piece(task: Task) -> Piece:
+    """The chunk of a task, its weights rounded as the task says.
+
+    Raises:
+        DumpError: the dump cannot be used.  StudyError: it is not the dump the task was made for,
+            or its weights do not fit FP16.
+    """
+    content_hash, chunks = _chunks(task.layer.dump, task.chunk_size)
+    if content_hash != task.layer.dump_hash:
+        raise StudyError(f"{task.layer.dump} changed while the study ran; run the study again")
+    chunk = chunks[task.chunk]
+    weights = round_weights(chunk.weights, task.rounding)
+    channels = thin_out(len(weights), task.layer.max_channels, task.layer.select)
+    return Piece(chunk, weights, channels)
+
+
+def round_weights(weights: Floats, rounding: str) -> Floats:
+    """Weights as the problem sees them: rounded to FP16 (the paper's protocol), or as they are.
+
+    Raises:
+        StudyError: a weight is beyond FP16's largest number.
+    """
+    if rounding == "none":
+        return weights
+    if np.abs(weights).max(initial=0.0) > np.finfo(np.float16).max:
+        raise StudyError('weights do not fit FP16 (65504); give rounding = "none"')
+    return weights.astype(np.float16).astype(np.float64)
+
+
+@lru_cache(maxsize=2)
+def _chunks(dump: Path, size: int) -> tuple[str, list[Chunk]]:
+    # Tasks of one layer follow each other, so two layers in memory serve all workers.
+    from layers.dump import read_dump
+
+    layer = read_dump(dump)
+    return layer.content_hash, list(layer.chunks(size))
+
+
+def solve_task(task: Task, stopped: Callable[[], bool] = lambda: False) -> list[dict[str, Any]]:
+    """The rows of a task, one per bit width, with the columns of ``bounds.study.store.SCHEMA``.
+
+    Args:
+        task: what to solve.
+        stopped: asked before every bit width; when true, the work so far is dropped.
+
+    Raises:
+        LayerboundsError: the dump, the numbers or the method cannot be used.
+        InterruptedError: ``stopped`` said so.
+    """
+    piece = read_piece(task)
+    rows = []
+    for bits in task.bits:
+        if stopped():
+            raise InterruptedError(f"{task} was stopped")
+        rows.append(_row(task, piece, bits))
+    return rows
+
+
+def quantize(
+    piece: Piece, bits: int, method: str, *, rule: str, time_limit: float, seed: int
+) -> tuple[Range, float]:
+    """Range of a piece at ``bits`` bits, and its quantization step (a mean, if per channel)."""
+    # The step belongs to the chunk over all its channels, whichever of them are solved.
+    steps = np.asarray(choose_scale(piece.all_weights, bits, rule=rule))
+    scale = steps[list(piece.channels)] if steps.ndim else steps
+    found = quantization_range(
+        piece.chunk.gram,
+        piece.weights,
+        bits=bits,
+        scale=scale,
+        method=method,
+        time_limit=_limit(time_limit),
+        seed=seed,
+    )
+    return found, float(np.mean(scale))
+
+
+def prune(piece: Piece, keep: int, method: str, *, time_limit: float) -> Range:
+    """Range of a piece with at most ``keep`` weights a channel."""
+    return pruning_range(
+        piece.chunk.gram, piece.weights, keep=keep, method=method, time_limit=_limit(time_limit)
+    )
+
+
+def _limit(seconds: float) -> float | None:
+    return None if math.isinf(seconds) else seconds
+
+
+def _row(task: Task, piece: Piece, bits: int) -> dict[str, Any]:
+    started = time.perf_counter()
+    scale = k = None
+    shares = [1.0]
+    if task.problem == QUANTIZATION:
+        found, scale = quantize(
+            piece,
+            bits,
+            task.method,
+            rule=task.rule,
+            time_limit=task.time_limit,
+            seed=task.seed,
+        )
+        ranges = [found]
+    else:
+        keep = choose_keep(piece.features, bits, task.rule)
+        k, shares = keep.recorded, [share for _, share in keep.parts]
+        ranges = [
+            prune(piece, part, task.method, time_limit=task.time_limit) for part, _ in keep.parts
+        ]
+    lower, upper = _mix([r.lower for r in ranges], shares), _mix([r.upper for r in ranges], shares)
+    energy, status = ranges[0].energy, _worst(ranges)
+    heldout_energy, heldout_error = _heldout(piece, ranges, shares)
+    return {
+        "source": task.layer.source,
+        "layer": task.layer.name,
+        "kind": task.layer.kind,
+        "dump_hash": task.layer.dump_hash,
+        "chunk": task.chunk,
+        "chunk_total": task.layer.chunk_total,
+        "group": piece.chunk.group,
+        "features": piece.features,
+        "channels": len(piece.channels),
+        "channel_total": len(piece.all_weights),
+        "problem": task.problem,
+        "method": task.method,
+        "bits": bits,
+        "k": k,
+        "scale": scale,
+        "rounding": task.rounding,
+        "rule": task.rule,
+        "time_limit": task.time_limit,
+        "energy": energy.sum(),
+        "lower": lower.sum(),
+        "upper": upper.sum(),
+        "snr_bound": snr(energy, lower),
+        "snr_attained": snr(energy, upper),
+        "exact": int((status == EXACT).sum()),
+        "certified": int((status == CERTIFIED).sum()),
+        "heuristic": int((status == HEURISTIC).sum()),
+        "heldout_energy": heldout_energy,
+        "heldout_error": heldout_error,
+        "heldout_snr": snr(heldout_energy, heldout_error),
+        "nodes": int(sum(r.nodes.sum() for r in ranges)),
+        "seconds": time.perf_counter() - started,
+        "notes": " ".join(dict.fromkeys(note for r in ranges for note in r.notes)),
+        "versions": versions(),
+        "key": task.key,
+    }
+
+
+def _mix(values: list[Floats], shares: list[float]) -> Floats:
+    return sum((share * v for share, v in zip(shares, values, strict=True)), np.zeros(1))
+
+
+def _worst(ranges: list[Range]) -> NDArray[np.str_]:
+    ranks = np.max([[_RANKS.index(s) for s in r.status] for r in ranges], axis=0)
+    return np.array(_RANKS)[ranks]
+
+
+def _heldout(piece: Piece, ranges: list[Range], shares: list[float]) -> tuple[float, float]:
+    """Energy, and error of the attained weights, on the held-out inputs, summed over channels."""
+    gram = piece.chunk.heldout_gram
+    energy = float(form(gram, piece.weights).sum())
+    errors = [float(form(gram, r.weights - piece.weights).sum()) for r in ranges]
+    return energy, float(sum(share * e for share, e in zip(shares, errors, strict=True)))
+
+
+@cache
+def versions() -> str:
+    """Versions of what computed a row: ``layerbounds 0.1.0, numpy ..., Python 3.11.7``."""
+    packages = ("layerbounds", "numpy", "scipy", "numba", "cvxpy", "scs", "pyscipopt")
+    found = []
+    for name in packages:
+        try:
+            found.append(f"{name} {version(name)}")
+        except ModuleNotFoundError:  # pragma: no cover - a source tree that is not installed
+            continue
+    return ", ".join([*found, f"Python {platform.python_version()}"])
