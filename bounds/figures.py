@@ -1,0 +1,204 @@
+"""The range figure (Kuzmin et al. 2023, Fig. 4): quantization SNR against pruning SNR.
+
+One rectangle per chunk and bit width, from what fast methods attain to what relaxations prove; a
+dot at the optimum where search settled both problems; the diagonal decides.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from itertools import groupby
+from pathlib import Path
+from textwrap import fill
+from typing import TYPE_CHECKING, Any
+
+import matplotlib as mpl
+import numpy as np
+from matplotlib.collections import PatchCollection
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+from matplotlib.patches import Rectangle
+
+from bounds.errors import StudyError
+from bounds.ranges import Pair, Row, chunk_pairs
+from bounds.study.problems import PRUNING, QUANTIZATION
+from bounds.study.store import replacing
+from bounds.verdicts import UNDECIDED
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+#: Widths in inches of a column and of the text of a two-column page, and panels in a row.
+WIDTHS = {"column": (3.4, 2), "text": (7.0, 4)}
+_STYLE: dict[Any, Any] = {
+    "font.size": 7,
+    "axes.titlesize": 7,
+    "axes.labelsize": 7.5,
+    "axes.linewidth": 0.6,
+    "xtick.labelsize": 6.5,
+    "ytick.labelsize": 6.5,
+    "legend.fontsize": 7,
+    "legend.title_fontsize": 7.5,
+    "pdf.fonttype": 42,
+}
+
+
+def corners(pair: Pair) -> tuple[float, float, float, float]:
+    """A rectangle's left, bottom, right, top in dB; infinite where nothing bounds it."""
+    p, q = pair.pruning, pair.quantization
+    return p.snr_reached, q.snr_reached, p.snr_relaxed, q.snr_relaxed
+
+
+def optimum(pair: Pair) -> tuple[float, float]:
+    """A pair's optimum (pruning, quantization) in dB; NaN unless both are settled."""
+    point = pair.pruning.snr_optimum, pair.quantization.snr_optimum
+    return point if all(map(math.isfinite, point)) else (math.nan, math.nan)
+
+
+def range_panel(pairs: Sequence[Pair], *, ax: Axes, bits: Sequence[int] | None = None) -> Axes:
+    """Draw pairs of chunks into ``ax``.
+
+    Args:
+        pairs: ``bounds.ranges.chunk_pairs`` of one layer, or of several.
+        ax: where to draw.
+        bits: bit widths that share the colours, by default those of ``pairs``.
+    """
+    colours = _colours(_bits(pairs) if bits is None else bits)
+    low, right, top = _limits(pairs)
+    high = max(right, top)
+    ax.fill_between([low, high], [low, high], low, color="0.94", linewidth=0, zorder=0)
+    ax.plot([low, high], [low, high], color="0.35", linewidth=0.7, zorder=1)
+    for width, colour in colours.items():
+        chosen = [pair for pair in pairs if pair.bits == width]
+        boxes = [c for c in map(corners, chosen) if math.isfinite(c[0] + c[1])]
+        # A side without a bound runs out of the panel.
+        patches = [
+            Rectangle((x, y), min(x1, 2 * high) - x, min(y1, 2 * high) - y)
+            for x, y, x1, y1 in boxes
+        ]
+        ax.add_collection(
+            PatchCollection(
+                patches, facecolor=(*colour, 0.35), edgecolor=colour, linewidth=0.5, zorder=2
+            )
+        )
+        dots = np.array([optimum(pair) for pair in chosen]).reshape(-1, 2)
+        ax.plot(*dots.T, ".", color=colour, markersize=2.2, markeredgewidth=0, zorder=3)
+    ax.text(
+        0.98,
+        0.03,
+        "pruning better",
+        transform=ax.transAxes,
+        ha="right",
+        fontsize=5.5,
+        color="0.45",
+        zorder=1,
+    )
+    ax.set_xlim(low, right)
+    ax.set_ylim(low, top)
+    return ax
+
+
+def range_figure(rows: Iterable[Row], *, width: str = "text") -> Figure:
+    """The range figure of a study: a panel per layer and one with all of them.
+
+    Args:
+        rows: rows of a study (``bounds.ranges.load_rows``).
+        width: a key of ``WIDTHS``.
+
+    Raises:
+        StudyError: unknown width, or no chunk with both problems.
+    """
+    if width not in WIDTHS:
+        raise StudyError(f"unknown width {width!r}; choose from {', '.join(WIDTHS)}")
+    pairs = chunk_pairs(rows)
+    if not pairs:
+        raise StudyError("no chunk has rows for both problems; give the study methods for both")
+    by_layer = {name: list(group) for name, group in groupby(pairs, lambda p: (p.source, p.layer))}
+    titled = [(f"{source}\n{_short(layer)}", group) for (source, layer), group in by_layer.items()]
+    titled.append(("all layers", pairs))
+    inches, columns = WIDTHS[width]
+    columns = min(columns, len(titled))
+    lines = -(-len(titled) // columns)
+    bits = _bits(pairs)
+    with mpl.rc_context(_STYLE):
+        figure = Figure(figsize=(inches, 1.75 * lines + 0.7), layout="constrained")
+        axes: list[Axes] = list(figure.subplots(lines, columns, squeeze=False).flat)
+        for ax, (title, group) in zip(axes, titled, strict=False):
+            range_panel(group, ax=ax, bits=bits)
+            ax.set_title(title)
+        for ax in axes[len(titled) :]:
+            ax.remove()
+        figure.supxlabel("pruning SNR at equal storage, dB (per chunk)", fontsize=7.5)
+        figure.supylabel("quantization SNR, dB (per chunk)", fontsize=7.5)
+        # Above the panels: below them it would lie on the common label of the axes.
+        figure.legend(
+            handles=_legend(bits),
+            title=fill(caption(pairs), 24 * columns),
+            loc="outside upper center",
+            ncols=min(len(bits) + 1, 2 * columns),
+            frameon=False,
+            handlelength=1.0,
+            columnspacing=1.0,
+        )
+    return figure
+
+
+def caption(pairs: Sequence[Pair]) -> str:
+    """How many of the rectangles are proven to lie on which side of the diagonal."""
+    won = Counter(pair.verdict.winner for pair in pairs)
+    return (
+        f"{len(pairs)} rectangles (chunk and bit width). Proven better: quantization "
+        f"{won[QUANTIZATION]}, pruning {won[PRUNING]}; undecided {won[UNDECIDED]}"
+    )
+
+
+def save_figure(figure: Figure, stem: Path) -> list[Path]:
+    """Write a figure as ``stem.png`` (300 dpi) and ``stem.pdf``, each atomically.
+
+    Raises:
+        StudyError: the folder cannot be written.
+    """
+    paths = [stem.with_name(f"{stem.name}.{kind}") for kind in ("png", "pdf")]
+    for path in paths:
+        # No date in the files: the same results give the same bytes.
+        metadata = {"CreationDate": None} if path.suffix == ".pdf" else None
+        with mpl.rc_context(_STYLE), replacing(path) as temporary:
+            figure.savefig(temporary, format=path.suffix[1:], dpi=300, metadata=metadata)
+    return paths
+
+
+def _short(layer: str, most: int = 26) -> str:
+    """The end of a layer's name, which tells layers apart, cut at a dot."""
+    while len(layer) > most and "." in layer.lstrip("…."):
+        layer = "…" + layer.lstrip("….").split(".", 1)[1]
+    return layer
+
+
+def _bits(pairs: Iterable[Pair]) -> list[int]:
+    return sorted({pair.bits for pair in pairs})
+
+
+def _colours(bits: Sequence[int]) -> dict[int, tuple[float, float, float]]:
+    # Viridis is ordered in lightness, so it survives colour blindness and grey print; its last
+    # tenth is too light on white.
+    shades = mpl.colormaps["viridis"](np.linspace(0.0, 0.88, len(bits)))
+    return {width: tuple(shade[:3]) for width, shade in zip(bits, shades, strict=True)}
+
+
+def _limits(pairs: Iterable[Pair]) -> tuple[float, float, float]:
+    """Lower limit of both axes, right and upper limit: a little beyond all that is drawn."""
+    drawn = np.array([corners(pair) for pair in pairs])
+    drawn[~np.isfinite(drawn)] = 0.0
+    right, top = drawn[:, [0, 2]].max(), drawn[:, [1, 3]].max()
+    return min(0.0, float(drawn.min()) * 1.06), max(right, 1.0) * 1.06, max(top, 1.0) * 1.06
+
+
+def _legend(bits: Sequence[int]) -> list[Line2D]:
+    squares = [
+        Line2D([], [], color=colour, label=f"{width} bits", marker="s", linestyle="", markersize=4)
+        for width, colour in _colours(bits).items()
+    ]
+    dot = Line2D([], [], color="0.2", label="optimum", marker=".", linestyle="", markersize=4)
+    return [*squares, dot]
