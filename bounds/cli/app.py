@@ -1,0 +1,82 @@
+"""The application: its commands, and the one place where errors become sentences.
+
+Nothing slow is imported here: every command brings what it needs when it runs.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from typing import Annotated
+
+import typer
+
+from bounds.cli.networks import extract, layers
+from bounds.cli.solving import methods, solve
+from bounds.cli.studying import figure, study
+from layers.errors import LayerboundsError
+
+app = typer.Typer(
+    name="layerbounds",
+    help="Proven ranges for what pruning and quantization can achieve on a network's layer.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode="rich",
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+USER_ERROR = 2
+INTERRUPTED = 130
+
+_debug = False
+
+
+def _show_version(wanted: bool) -> None:
+    if wanted:
+        from importlib.metadata import version
+
+        typer.echo(f"layerbounds {version('layerbounds')}")
+        raise typer.Exit
+
+
+def options(
+    debug: Annotated[bool, typer.Option(help="Show the traceback of an error.")] = False,
+    version: Annotated[
+        bool,
+        typer.Option("--version", callback=_show_version, is_eager=True, help="Show the version."),
+    ] = False,
+) -> None:
+    """Proven ranges for what pruning and quantization can achieve on a network's layer."""
+    global _debug
+    _debug = debug
+
+
+app.callback()(options)
+for command in (study, figure, layers, extract, solve, methods):
+    app.command()(command)
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Run the command line and exit: 0 well, 1 some tasks failed, 2 user's mistake, 130 Ctrl-C."""
+    # Several tasks are solved at once: BLAS threads inside each would only fight for the cores.
+    # Has to be set before numpy is imported; torch has a setting of its own.
+    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+    try:
+        app(args=arguments)
+    except LayerboundsError as error:
+        if _debug:
+            raise
+        complain(str(error))
+        sys.exit(USER_ERROR)
+    except KeyboardInterrupt:
+        complain("interrupted; what was finished is kept")
+        sys.exit(INTERRUPTED)
+
+
+def complain(sentence: str) -> None:
+    """One red sentence on the error output."""
+    from rich.console import Console
+    from rich.text import Text
+
+    Console(stderr=True, soft_wrap=True).print(Text(f"error: {sentence}", style="red"))

@@ -1,0 +1,159 @@
+"""``layerbounds solve`` and ``layerbounds methods``: one layer, and what can be asked of it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+if TYPE_CHECKING:
+    from bounds.result import Range
+    from layers.dump import Chunk, LayerDump
+
+
+def solve(
+    dump: Annotated[Path, typer.Argument(help="A dump written by `layerbounds extract`.")],
+    problem: Annotated[str, typer.Option(help="quantization or pruning.")] = "quantization",
+    method: Annotated[str, typer.Option(help="See `layerbounds methods`.")] = "exact",
+    bits: Annotated[
+        int | None, typer.Option(help="Bit width; for pruning, k = floor(n bits / 16).")
+    ] = None,
+    keep: Annotated[int | None, typer.Option(help="Weights kept a channel (pruning).")] = None,
+    chunk: Annotated[str, typer.Option(help='A chunk from 0, or "all".')] = "0",
+    channel: Annotated[str, typer.Option(help='An output channel from 0, or "all".')] = "all",
+    size: Annotated[int, typer.Option(help="Input features of a chunk.")] = 36,
+    scale: Annotated[
+        str, typer.Option(help="Rule for the quantization step: mse, minmax, or *-channel.")
+    ] = "mse",
+    rounding: Annotated[
+        str, typer.Option(help="fp16 rounds the weights first, as the paper does; or none.")
+    ] = "fp16",
+    time_limit: Annotated[float, typer.Option(help="Seconds a channel; inf for none.")] = 10.0,
+    seed: Annotated[int, typer.Option(help="Seed of randomised methods.")] = 0,
+) -> None:
+    """Solve chunks of one layer and print their ranges."""
+    from rich import box
+    from rich.console import Console
+    from rich.table import Table
+
+    from bounds.study.config import Solve, check
+    from bounds.study.problems import check_problem_name, choose_keep
+    from bounds.study.solving import Piece, prune, quantize, round_weights
+    from layers.dump import read_dump
+
+    check_problem_name(problem)
+    # The rules of a study's [solve] hold here too, in the same words.
+    check(
+        Solve,
+        {
+            problem: (method,),
+            "chunk": size,
+            "bits": (4 if bits is None else bits,),
+            "scale": scale,
+            "rounding": rounding,
+            "time_limit": time_limit,
+        },
+    )
+    _one_size(problem, bits, keep)
+    layer = read_dump(dump)
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
+    for heading in ("chunk", "channels", "inputs", "attained dB", "bound dB", "error", "at least"):
+        table.add_column(heading, justify="right")
+    table.add_column("status")
+    found: list[Range] = []
+    for part, channels in _pick(layer, chunk, channel, size):
+        piece = Piece(part, round_weights(part.weights, rounding), channels)
+        if problem == "quantization":
+            assert bits is not None
+            result, _ = quantize(piece, bits, method, rule=scale, time_limit=time_limit, seed=seed)
+        else:
+            k = choose_keep(piece.features, bits, "floor").parts[0][0] if bits else keep
+            assert k is not None
+            result = prune(piece, k, method, time_limit=time_limit)
+        found.append(result)
+        table.add_row(str(part.index), str(len(channels)), str(piece.features), *_cells([result]))
+    if len(found) > 1:
+        table.add_section()
+        table.add_row("all", str(sum(len(r.energy) for r in found)), "", *_cells(found))
+    what = f"{bits} bits" if bits is not None else f"keep {keep}"
+    console = Console()
+    console.print(f"{layer.source} {layer.layer}: {problem}, {what}, {method}", highlight=False)
+    console.print(table)
+    for note in dict.fromkeys(note for result in found for note in result.notes):
+        console.print(f"note: {note}", highlight=False)
+
+
+def _one_size(problem: str, bits: int | None, keep: int | None) -> None:
+    """Exactly one of bits and keep, and for quantization it is bits."""
+    from bounds.errors import ProblemError
+
+    if problem == "quantization" and keep is not None:
+        raise ProblemError("--keep is for pruning; give --bits for quantization")
+    if (bits is None) == (keep is None):
+        wanted = "--bits" if problem == "quantization" else "either --bits or --keep"
+        raise ProblemError(f"give {wanted} for {problem}")
+
+
+def _pick(
+    layer: LayerDump, chunk: str, channel: str, size: int
+) -> list[tuple[Chunk, tuple[int, ...]]]:
+    """The chunks wanted, each with the channels wanted of it, counted from its first."""
+    from bounds.errors import ProblemError
+
+    chunks = layer.chunks(size)
+    wanted = _index("chunk", chunk, len(chunks))
+    number = _index("channel", channel, layer.channels)
+    picked = []
+    for part in chunks if wanted is None else [chunks[wanted]]:
+        if number is None:
+            picked.append((part, tuple(range(len(part.weights)))))
+        elif part.channels.start <= number < part.channels.stop:
+            picked.append((part, (number - part.channels.start,)))
+    if not picked:
+        start, stop = chunks[wanted or 0].channels.start, chunks[wanted or 0].channels.stop
+        raise ProblemError(
+            f"channel {number} is not in chunk {wanted}, which belongs to group "
+            f"{chunks[wanted or 0].group} with channels {start} to {stop - 1}"
+        )
+    return picked
+
+
+def _index(name: str, text: str, count: int) -> int | None:
+    from bounds.errors import ProblemError
+
+    if text == "all":
+        return None
+    if not text.isdecimal() or int(text) >= count:
+        raise ProblemError(f'--{name} {text} is not there; give 0 to {count - 1}, or "all"')
+    return int(text)
+
+
+def _cells(ranges: list[Range]) -> list[str]:
+    """SNRs and errors of ranges taken together, and their statuses counted."""
+    import numpy as np
+
+    from bounds.result import CERTIFIED, EXACT, HEURISTIC, snr
+
+    energy, lower, upper = (
+        np.concatenate([getattr(r, name) for r in ranges]) for name in ("energy", "lower", "upper")
+    )
+    counts = {s: sum(r.count(s) for r in ranges) for s in (EXACT, CERTIFIED, HEURISTIC)}
+    return [
+        f"{snr(energy, upper):.3f}",
+        f"{snr(energy, lower):.3f}",
+        f"{upper.sum():.6g}",
+        f"{lower.sum():.6g}",
+        ", ".join(f"{count} {status}" for status, count in counts.items() if count),
+    ]
+
+
+def methods() -> None:
+    """List the methods for both problems."""
+    from rich.console import Console
+
+    from bounds.study.problems import PROBLEMS
+    from bounds.study.problems import methods as known
+
+    for problem in PROBLEMS:
+        Console().print(f"{problem}: {', '.join(known(problem))}", highlight=False)

@@ -1,0 +1,69 @@
+"""``layerbounds study`` and ``layerbounds figure``: many layers, and the picture of them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+FAILURES = 1
+
+
+def study(
+    file: Annotated[str, typer.Argument(help="A TOML file, or a bundled study such as demo.")],
+    results: Annotated[Path, typer.Option(help="Folder of all results.")] = Path("results"),
+    dumps: Annotated[Path, typer.Option(help="Folder of extracted layers.")] = Path("dumps"),
+    workers: Annotated[
+        int | None, typer.Option(help="Tasks at a time, instead of the study's number.")
+    ] = None,
+) -> None:
+    """Run a study: extract, solve what is not solved yet, print the table and draw the figure."""
+    from dataclasses import replace
+
+    from rich.console import Console
+
+    from bounds.figures import range_figure, save_figure
+    from bounds.ranges import load_rows
+    from bounds.study.toml import load_study
+    from bounds.tables import render, study_table
+
+    wanted = load_study(file)
+    if workers is not None:
+        wanted = replace(wanted, solve=replace(wanted.solve, workers=workers))
+
+    from bounds.cli.progress import ConsoleObserver
+    from bounds.study.running import run_study
+
+    console = Console()
+    with ConsoleObserver(console) as observer:
+        report = run_study(wanted, results=results, dumps=dumps, observer=observer)
+    rows = load_rows(report.results)
+    if table := study_table(rows):
+        console.print(render(table))
+        for path in save_figure(range_figure(rows), report.results.with_name("ranges")):
+            console.print(f"figure: {path}", highlight=False, soft_wrap=True)
+    console.print(f"results: {report.results}", highlight=False, soft_wrap=True)
+    console.print(
+        f"{report.solved} tasks solved, {report.skipped} found finished, "
+        f"{len(report.failures)} failed, in {report.seconds:.1f} s",
+        highlight=False,
+    )
+    if report.failures:
+        raise typer.Exit(FAILURES)
+
+
+def figure(
+    results: Annotated[Path, typer.Argument(help="results.parquet, or the folder it lies in.")],
+    out: Annotated[Path | None, typer.Option(help="Where to write, without .png and .pdf.")] = None,
+    width: Annotated[str, typer.Option(help="column (3.4 in) or text (7 in).")] = "text",
+) -> None:
+    """Draw the range figure of a study as PNG and PDF."""
+    from bounds.figures import range_figure, save_figure
+    from bounds.ranges import load_rows
+    from bounds.study.store import results_path
+
+    rows = load_rows(results)
+    stem = results_path(results).with_name("ranges") if out is None else out
+    for path in save_figure(range_figure(rows, width=width), stem):
+        typer.echo(path)
