@@ -18,6 +18,7 @@ class Limits:
     nodes: int | None = None
 
     def __post_init__(self) -> None:
+        """Raise ProblemError for limits that nothing can run under."""
         if self.seconds is not None and not self.seconds > 0:
             raise ProblemError(f"time_limit must be positive seconds or None, got {self.seconds}")
         if self.nodes is not None and self.nodes < 1:

@@ -1,4 +1,4 @@
-"""The data of a chunk: one Gram matrix, many channels, checked once; and its error, evaluated safely.
+"""The data of a chunk: one Gram matrix, many channels, checked once; and its error, evaluated.
 
 The error of compressed weights ``v`` against ``w`` is ``(v-w)^T G (v-w)``. Differences are formed
 and summed in extended precision where the platform has it, with a bound on what rounding can do,
@@ -35,10 +35,12 @@ class Problem:
 
     @property
     def channels(self) -> int:
+        """Number of weight rows."""
         return self.weights.shape[0]
 
     @property
     def features(self) -> int:
+        """Number of inputs, dead ones included."""
         return self.weights.shape[1]
 
     def errors(self, compressed: ArrayLike) -> Floats:

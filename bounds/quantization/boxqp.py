@@ -9,12 +9,20 @@ from __future__ import annotations
 import numpy as np
 from numba import njit
 
-MAX_ITERATIONS = 60
+SWEEPS = 3
+ROUNDS_PER_CODE = 4
+RIDGE = 1e-13
+REFINEMENTS = 4
+RELEASE = 1e-13  # pull into the box, relative to the diagonal, at which an end is let go
 
 
 @njit(cache=True, nogil=True)
 def solve_free(gram, free, count, rhs, out):
-    """Solve ``gram[free, free] x = rhs[free]`` by Cholesky into ``out[:count]``; False if singular."""
+    """Solve ``gram[free, free] x = rhs[free]`` into ``out[:count]``.
+
+    A pivot lost to rounding is replaced by ``RIDGE``: on a singular Gram this is one step of the
+    proximal point method, and repeating it converges because ``rhs`` lies in the Gram's range.
+    """
     factor = np.empty((count, count))
     for a in range(count):
         ia = free[a]
@@ -23,9 +31,7 @@ def solve_free(gram, free, count, rhs, out):
             for k in range(b):
                 value -= factor[a, k] * factor[b, k]
             if a == b:
-                if value <= 1e-14 * gram[ia, ia]:
-                    return False
-                factor[a, a] = np.sqrt(value)
+                factor[a, a] = np.sqrt(max(value, RIDGE * gram[ia, ia]))
             else:
                 factor[a, b] = value / factor[b, b]
     for a in range(count):
@@ -38,7 +44,6 @@ def solve_free(gram, free, count, rhs, out):
         for k in range(a + 1, count):
             value -= factor[k, a] * out[k]
         out[a] = value / factor[a, a]
-    return True
 
 
 @njit(cache=True, nogil=True)
@@ -58,8 +63,9 @@ def sweep(gram, z, gradient, lo, hi):
 def box_minimiser(gram, target, lo, hi):
     """Minimise ``(z-target)^T gram (z-target)`` over the box ``[lo, hi]^n`` (n,).
 
-    Coordinate sweeps guess the active set, a Newton step on the free inputs makes it precise.
-    The result is always in the box; how precise it is never matters for validity, only for speed.
+    Coordinate sweeps guess which codes lie on an end of the box; an active-set method (as BVLS:
+    Stark & Parker, Comput. Stat. 10, 1995) makes it precise. The result is always in the box; how
+    precise it is never matters for validity, only for speed and for how much slack is subtracted.
     """
     n = target.shape[0]
     z = np.minimum(np.maximum(target, lo), hi)
@@ -70,36 +76,57 @@ def box_minimiser(gram, target, lo, hi):
     if inside:
         return z
     gradient = gram @ (z - target)
+    for _ in range(SWEEPS):
+        sweep(gram, z, gradient, lo, hi)
+    is_free = (z > lo) & (z < hi)
     free = np.empty(n, np.int64)
     move = np.empty(n)
-    for _ in range(MAX_ITERATIONS):
-        sweep(gram, z, gradient, lo, hi)
+    refinements = 0
+    for _ in range(ROUNDS_PER_CODE * n + REFINEMENTS):
         count = 0
         for i in range(n):
-            if lo < z[i] < hi:
+            if is_free[i]:
                 free[count] = i
                 count += 1
-        if count == 0 or not solve_free(gram, free, count, -gradient, move):
-            continue
-        longest = 1.0
-        for a in range(count):
-            i = free[a]
-            if move[a] > 0.0 and z[i] + move[a] > hi:
-                longest = min(longest, (hi - z[i]) / move[a])
-            elif move[a] < 0.0 and z[i] + move[a] < lo:
-                longest = min(longest, (lo - z[i]) / move[a])
-        for a in range(count):
-            i = free[a]
-            z[i] = min(max(z[i] + longest * move[a], lo), hi)
         gradient = gram @ (z - target)
-        if longest < 1.0:
-            continue
-        optimal = True
+        if count > 0:
+            solve_free(gram, free, count, -gradient, move)
+            longest = 1.0
+            blocking = -1
+            for a in range(count):
+                i = free[a]
+                if z[i] + move[a] > hi and (hi - z[i]) < longest * move[a]:
+                    longest = (hi - z[i]) / move[a]
+                    blocking = i
+                elif z[i] + move[a] < lo and (lo - z[i]) > longest * move[a]:
+                    longest = (lo - z[i]) / move[a]
+                    blocking = i
+            for a in range(count):
+                i = free[a]
+                z[i] = min(max(z[i] + longest * move[a], lo), hi)
+            if blocking >= 0:
+                z[blocking] = hi if z[blocking] - lo > hi - z[blocking] else lo
+                is_free[blocking] = False
+                continue
+            gradient = gram @ (z - target)
+            loose = 0.0
+            for a in range(count):
+                loose = max(loose, abs(gradient[free[a]]) / gram[free[a], free[a]])
+            if loose > RELEASE and refinements < REFINEMENTS:
+                refinements += 1
+                continue
+        refinements = 0
+        release = -1
+        steepest = RELEASE
         for i in range(n):
-            if (z[i] == lo and gradient[i] < 0.0) or (z[i] == hi and gradient[i] > 0.0):
-                optimal = False
-        if optimal:
+            if not is_free[i]:
+                outward = -gradient[i] if z[i] == lo else gradient[i]
+                if outward > steepest * gram[i, i]:
+                    steepest = outward / gram[i, i]
+                    release = i
+        if release < 0:
             break
+        is_free[release] = True
     return z
 
 

@@ -1,8 +1,8 @@
 """One quantization problem in codes: integers in a box, normalised without rounding.
 
-With ``v = s z`` the error is ``s^2 h (z-u)^T H (z-u)``, ``u = w / s``, ``H = G / h`` and ``h`` a power
-of two that brings the mean diagonal of ``H`` near one. Dead inputs are left out; their codes are
-the nearest ones to their weights and cost nothing.
+With ``v = s z`` the error is ``s^2 h (z-u)^T H (z-u)``, ``u = w / s``, ``H = G / h`` and ``h`` a
+power of two that brings the mean diagonal of ``H`` near one. Dead inputs are left out; their codes
+are the nearest ones to their weights and cost nothing.
 """
 
 from __future__ import annotations
@@ -42,10 +42,12 @@ class CodeProblem:
 
     @property
     def channels(self) -> int:
+        """Number of weight rows."""
         return self.weights.shape[0]
 
     @property
     def features(self) -> int:
+        """Number of live inputs."""
         return self.weights.shape[1]
 
     def errors(self, codes: Floats) -> Floats:

@@ -9,7 +9,7 @@ A cut is ``sign (y - p)(y - q) >= 0`` with ``y = z_i`` or ``y = z_i + pair_sign 
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -69,8 +69,7 @@ def join(*parts: Cuts) -> Cuts:
 
 def scaled(cuts: Cuts, factor: float) -> Cuts:
     """The same cuts with every multiplier times ``factor``."""
-    fields = dict(vars(cuts))
-    return Cuts(**(fields | {"multiplier": cuts.multiplier * factor}))
+    return replace(cuts, multiplier=cuts.multiplier * factor)
 
 
 def lagrangian_bound(
@@ -83,9 +82,9 @@ def lagrangian_bound(
         cuts: cuts valid for every code in the box, with multipliers (negative ones count as zero).
         point: (n,) codes near the minimiser of the Lagrangian; the nearer, the tighter the bound.
 
-    With ``r`` half the gradient at ``point`` and ``sigma <= lambda_min(M)``, the minimum is at least
-    ``L(point) - ||r||^2 / sigma``. ``M`` is verified by a shifted Cholesky after balancing by powers
-    of two; values are extended precision, less a bound on all their rounding.
+    With ``r`` half the gradient at ``point`` and ``sigma <= lambda_min(M)``, the minimum is at
+    least ``L(point) - ||r||^2 / sigma``. ``M`` is verified by a shifted Cholesky after balancing by
+    powers of two; values are extended precision, less a bound on all their rounding.
     """
     n = len(weights)
     multiplier = np.maximum(cuts.multiplier, 0.0)

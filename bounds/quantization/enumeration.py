@@ -38,6 +38,7 @@ class Walk:
 
     @property
     def finished(self) -> bool:
+        """Whether the whole tree has been closed."""
         return bool(self.scalars[1] < 0)
 
     @property
@@ -46,6 +47,7 @@ class Walk:
         return float(self.scalars[0])
 
     def arrays(self) -> tuple[NDArray[np.int64], Floats, Floats, Floats, Floats]:
+        """The arrays in the order the kernels take them."""
         return self.integers, self.floats, self.sums, self.best, self.scalars
 
 

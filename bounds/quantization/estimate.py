@@ -12,7 +12,7 @@ def estimate_nodes(factor, centre, slope, cut, cut_at, lo, hi, radius, probes, s
 
     Each dive follows a random feasible child and multiplies the numbers of children.
     """
-    np.random.seed(seed)
+    np.random.seed(seed)  # noqa: NPY002 (all that numba offers inside a kernel; seeded)
     n = centre.shape[0]
     total = 0.0
     d = np.zeros(n)
@@ -46,7 +46,7 @@ def estimate_nodes(factor, centre, slope, cut, cut_at, lo, hi, radius, probes, s
                     if child >= radius:
                         break
                     count += 1
-                    if np.random.random() * count < 1.0:  # reservoir: uniform over children
+                    if np.random.random() * count < 1.0:  # noqa: NPY002 (reservoir: uniform)
                         chosen = step
                         chosen_cost = child
                     z += direction

@@ -2,14 +2,15 @@
 
 Every channel is first walked with the chunk's own factor. Those that do not finish within
 ``EASY_NODES`` get their SDP multipliers and are walked again with the factor of
-``H - theta diag(lambda)``, which starts from nearly the SDP bound (DESIGN section 5); ``theta`` is the
-one with the smallest estimated tree. All rounding is bounded and subtracted from the lower bound.
+``H - theta diag(lambda)``, which starts from nearly the SDP bound (DESIGN section 5); ``theta`` is
+the one with the smallest estimated tree. All rounding is bounded and subtracted from the bound.
 """
 
 from __future__ import annotations
 
 import time
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -35,8 +36,8 @@ PROBES = 400
 class Centred:
     """A convex quadratic over the box, written around its minimiser ``z*`` (rows: channels).
 
-    ``value`` + ``slope . d`` + ``||R d||^2`` + cuts, ``d = z - z*``: ``slope`` is zero for codes off
-    the ends of the box and pushes inward at them, so no term is negative for feasible codes.
+    ``value`` + ``slope . d`` + ``||R d||^2`` + cuts, ``d = z - z*``: ``slope`` is zero for codes
+    off the ends of the box and pushes inward at them, so no term is negative for feasible codes.
     ``doubt``: 2-norm of what was rounded off the slope.
     """
 
@@ -59,11 +60,11 @@ def centre(
     reach = np.abs(offsets) + 1
     if np.any(cut):
         z = point.astype(wide)
-        cut, cut_at = np.asarray(cut, wide), np.asarray(cut_at, wide)
-        value = value - (cut * (z - cut_at) * (z - cut_at - 1)).sum(axis=1)
-        slope = slope - cut * (2 * (z - cut_at) - 1)
-        size = size + np.abs(cut) * (2 * np.abs(z - cut_at) + 1)
-        reach = reach + np.abs(z - cut_at)
+        weight, ahead = np.asarray(cut, wide), z - np.asarray(cut_at, wide)
+        value = value - (weight * ahead * (ahead - 1)).sum(axis=1)
+        slope = slope - weight * (2 * ahead - 1)
+        size = size + np.abs(weight) * (2 * np.abs(ahead) + 1)
+        reach = reach + np.abs(ahead)
     inward = ((point == codes.lo) & (slope > 0)) | ((point == codes.hi) & (slope < 0))
     kept = np.where(inward, slope, 0).astype(np.float64)
     gamma = 4 * (codes.features + 8) * np.finfo(wide).eps
@@ -91,7 +92,7 @@ def proven(
             root = centred.doubt + np.sqrt(centred.doubt**2 + 4 * inner * room)
             radius = np.minimum(radius, np.square(root / (2 * inner)) * (1 + 1e-12))
     slack = walk_slack(factor, room, radius, centred.doubt)
-    total = codes.to_error(centred.value + cost - slack)
+    total = codes.to_error(np.asarray(centred.value + cost - slack, np.longdouble))
     return np.maximum(0.0, np.nextafter(total.astype(np.float64), -np.inf))
 
 
@@ -225,9 +226,11 @@ def walk_arguments(codes: CodeProblem, shifted: Shifted):
     return shifted.factor.factor, points[0], slopes[0], cut, cut_at, lo[0], hi[0]
 
 
-def remaining(arguments, walk: Walk) -> float:
+def remaining(arguments: tuple[Any, ...], walk: Walk) -> float:
     """Smallest cost of what an interrupted walk has not seen."""
-    return float(open_bound(*arguments, walk.integers, walk.floats, walk.sums, walk.scalars))
+    integers, floats, sums, _, scalars = walk.arrays()
+    state = {"integers": integers, "floats": floats, "sums": sums, "scalars": scalars}
+    return float(open_bound(*arguments, **state))
 
 
 def best_codes(walk: Walk, shifted: Shifted, incumbent: Floats) -> Floats:

@@ -58,7 +58,7 @@ def search_order(inverse):
 
 
 def extended_cholesky(matrix: Extended) -> Extended | None:
-    """Upper triangular Cholesky factor in extended precision, or None if a pivot is not positive."""
+    """Upper triangular Cholesky factor in extended precision; None if a pivot is not positive."""
     rest = np.array(matrix, np.longdouble)
     n = len(rest)
     factor = np.zeros_like(rest)
@@ -103,7 +103,7 @@ def walk_slack(factor: Factor, cost: Floats, radius_squared: Floats, entry: Floa
     """How far a search's own cost can be from the true one, per channel.
 
     Args:
-        cost: (channels,) upper bound on the true cost ``g^T d + d^T H d`` of the points in question.
+        cost: (channels,) upper bound on the true cost ``g^T d + d^T H d`` of the points meant.
         radius_squared: (channels,) upper bound on ``||d||^2`` of these points.
         entry: (channels,) rounding of one extra additive term per unit of ``||d||``.
     """

@@ -1,4 +1,4 @@
-"""Upper bounds: codes within reach of practical methods, and the best of them improved by descent."""
+"""Upper bounds: codes that practical methods reach, and the best of them improved by descent."""
 
 from __future__ import annotations
 

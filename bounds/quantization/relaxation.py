@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -46,12 +46,12 @@ def solve_channel(codes: CodeProblem, c: int, rounds: int = CUT_ROUNDS) -> Dual:
     first, second, pair, low, high, sign, multiplier = (a[:count] for a in arrays)
     moved = origin[first] + np.where(second >= 0, pair * origin[second], 0.0)
     cuts = Cuts(
-        first.copy(),
-        second.copy(),
-        pair.copy(),
+        np.array(first, np.int64),
+        np.array(second, np.int64),
+        np.array(pair, np.float64),
         np.rint(low + moved).astype(np.int64),
         np.rint(high + moved).astype(np.int64),
-        sign.copy(),
+        np.array(sign, np.float64),
         np.maximum(multiplier, 0.0) * codes.unit,
     )
     lower, cuts = repaired_bound(codes, c, cuts, z + origin)
@@ -83,7 +83,7 @@ def repaired_bound(
 ) -> tuple[float, Cuts]:
     """The best verified bound over shares of the integer multipliers, and the cuts that give it.
 
-    A solver's multipliers are rarely feasible to the last digit; fewer of them leave ``M`` definite.
+    A solver's multipliers are rarely feasible to the last digit; smaller ones leave ``M`` definite.
     """
     gram = codes.gram * codes.unit
     best, best_cuts = 0.0, scaled(cuts, 0.0)
@@ -104,11 +104,11 @@ def repaired_bound(
 def shrunk(cuts: Cuts, share: float) -> Cuts:
     """Integer multipliers times ``share``; box multipliers, which help definiteness, unchanged."""
     multiplier = cuts.multiplier * np.where(cuts.sign > 0, share, 1.0)
-    return Cuts(**(dict(vars(cuts)) | {"multiplier": multiplier}))
+    return replace(cuts, multiplier=multiplier)
 
 
 def lagrangian_minimiser(gram: Floats, weights: Floats, scale: float, cuts: Cuts) -> Floats | None:
-    """Codes (real, (n,)) that minimise error minus weighted cuts; None if the system is singular."""
+    """Real codes (n,) that minimise error minus weighted cuts; None if the system is singular."""
     rows = cuts.directions(len(weights))
     signed = cuts.sign * cuts.multiplier
     matrix = gram - (rows * signed[:, None]).T @ rows
@@ -117,7 +117,7 @@ def lagrangian_minimiser(gram: Floats, weights: Floats, scale: float, cuts: Cuts
     # solve for the distance from nearby integers: less cancellation
     rhs = gram @ (weights / scale - centre) - middle + (gram - matrix) @ centre
     try:
-        return centre + np.linalg.solve(matrix, rhs)
+        return np.asarray(centre + np.linalg.solve(matrix, rhs), np.float64)
     except np.linalg.LinAlgError:
         return None
 
