@@ -1,11 +1,12 @@
-"""The SDP bound without an SDP solver: barrier Newton on the multipliers of the cuts.
+"""The SDP bound without an SDP modeller: which cuts, where to start, what multipliers come out.
 
-Maximises ``D(m) = min_z error(z) - sum_j m_j cut_j(z)`` over ``m >= 0`` with ``M(m)`` positive
-definite, by Newton steps on ``D + tau (log det M + sum log m)`` while tau goes to zero. On the
-central path ``tau M^-1`` is the covariance of the primal solution, from which violated cuts are
-found (integer cuts elsewhere, the box, pairs) and random roundings drawn (Park & Boyd 2017).
+Maximises ``D(m) = min_z error(z) - sum_j m_j cut_j(z)`` over multipliers ``m >= 0`` of the cuts of
+``cuts.py`` (Park & Boyd 2017, with the box; two-variable cuts where asked), by the interior-point
+method of ``interior.py``. Its primal solution is a mean and a covariance, from which violated cuts
+are found and random roundings drawn.
 
-Works in units where codes are integers near zero and the Gram has unit mean diagonal.
+Works in units where codes are integers near zero and the Gram has unit mean diagonal. Inside, the
+origin is the minimiser over the box: far from it the error is a small difference of large numbers.
 """
 
 from __future__ import annotations
@@ -13,342 +14,368 @@ from __future__ import annotations
 import numpy as np
 from numba import njit
 
-BARRIER_SHRINK = 0.12
-NEWTON_LIMIT = 80
-BACKTRACKS = 40
-CENTRED = 0.3  # squared Newton decrement, per barrier term, at which tau shrinks
-RELATIVE_GAP = 1e-5
+from bounds.quantization.dense import factor_upper, invert_factor, solve_upper
+from bounds.quantization.interior import add_rank_ones, interior_point
+
+RELATIVE_GAP = 2e-6
+ROUND_GAP = 3e-2  # gap at which violated cuts are looked for: early, while restarts are cheap
+SMALLEST_VALUE = 1e-9  # of the rounded point's error: a bound below that is as good as zero
 CUT_VIOLATION = 1e-3
+NEW_CUT_SHARE = 0.3
+ROUNDING = 2.0**-53
 
 
 @njit(cache=True, nogil=True)
-def factor_upper(matrix, factor):
-    """Right-looking Cholesky ``factor^T factor = matrix`` (rows contiguous); False if not PD."""
-    n = matrix.shape[0]
-    factor[:] = matrix
-    for k in range(n):
-        pivot = factor[k, k]
-        if not pivot > 1e-14 * matrix[k, k]:
-            return False
-        root = np.sqrt(pivot)
-        for j in range(k, n):
-            factor[k, j] /= root
-        for i in range(k + 1, n):
-            value = factor[k, i]
-            for j in range(i, n):
-                factor[i, j] -= value * factor[k, j]
+def write_rows(start, cuts, begin, count, rows):
+    """Lift cuts ``begin..count`` to rows ``begin+1..count+1`` of the interior-point method."""
+    first, second, pair, low, high = cuts[:5]
+    index, other, alpha, beta, gamma = rows
+    for j in range(begin, count):
+        half = 0.5 * (high[j] - low[j])
+        middle = 0.5 * (high[j] + low[j]) - start[first[j]]
+        index[j + 1] = first[j]
+        other[j + 1] = first[j]
+        alpha[j + 1] = 1.0 / half
+        beta[j + 1] = 0.0
+        if second[j] >= 0:
+            middle -= pair[j] * start[second[j]]
+            other[j + 1] = second[j]
+            beta[j + 1] = pair[j] / half
+        gamma[j + 1] = -middle / half
+
+
+@njit(cache=True, nogil=True)
+def first_multipliers(gram, slope, cuts, free, multiplier, count):
+    """Multipliers of the first cuts (rows 1..), well inside the dual's feasible set.
+
+    The box gets what the central path gives it while codes spread over the whole box, and what
+    holds back half the gradient at the origin, ``slope``; the integer cuts half of what a row-sum
+    bound on the eigenvalues allows. Returns False if that is not definite.
+    """
+    n = gram.shape[0]
+    first, low, high, sign = cuts[0], cuts[3], cuts[4], cuts[5]
+    matrix = gram.copy()
+    factor = np.empty((n, n))
+    work = np.empty((n, n))
+    inverse = np.empty((n, n))
+    for j in range(count):
+        if free[j + 1] or sign[j] < 0.0:
+            i = first[j]
+            half = 0.5 * (high[j] - low[j])
+            strength = max(gram[i, i], 1e-3) / (half * half) + abs(slope[i]) / half
+            matrix[i, i] += strength
+            multiplier[j + 1] = -sign[j] * strength * half * half
+    if factor_upper(matrix, factor) < n:
+        return False
+    invert_factor(factor, work, inverse)
+    widest = 0.0
+    for i in range(n):
+        total = 0.0
+        for k in range(n):
+            total += abs(inverse[i, k]) / np.sqrt(inverse[i, i] * inverse[k, k])
+        widest = max(widest, total)
+    for j in range(count):
+        if sign[j] > 0.0 and not free[j + 1]:
+            half = 0.5 * (high[j] - low[j])
+            multiplier[j + 1] = 0.5 * half * half / (widest * inverse[first[j], first[j]])
     return True
 
 
 @njit(cache=True, nogil=True)
-def solve_upper(factor, rhs):
-    """Solve ``factor^T factor x = rhs``."""
-    n = rhs.shape[0]
-    x = rhs.copy()
-    for k in range(n):
-        x[k] /= factor[k, k]
-        value = x[k]
-        for j in range(k + 1, n):
-            x[j] -= factor[k, j] * value
-    for k in range(n - 1, -1, -1):
-        value = x[k]
-        for j in range(k + 1, n):
-            value -= factor[k, j] * x[j]
-        x[k] = value / factor[k, k]
-    return x
+def lagrangian_matrix(constant, rows, sign, multiplier, count, out):
+    """``C - sum_j>0 m_j sign_j a_j a_j^T``; returns the constant ``sum_j>0 sign_j m_j``."""
+    weight = np.zeros(count)
+    total = 0.0
+    for j in range(1, count):
+        weight[j] = -sign[j] * multiplier[j]
+        total -= weight[j]
+    out[:] = constant
+    add_rank_ones(weight, rows, count, out)
+    return total
 
 
 @njit(cache=True, nogil=True)
-def invert_factor(factor, inverse):
-    """``(factor^T factor)^-1`` into ``inverse``, by forward and backward sweeps over whole rows."""
-    n = factor.shape[0]
-    inverse[:] = 0.0
-    for k in range(n):
-        inverse[k, k] = 1.0
-    for k in range(n):  # factor^T Y = I
-        for c in range(k + 1):
-            inverse[k, c] /= factor[k, k]
-        for j in range(k + 1, n):
-            value = factor[k, j]
-            for c in range(k + 1):
-                inverse[j, c] -= value * inverse[k, c]
-    for k in range(n - 1, -1, -1):  # factor X = Y
-        for j in range(k + 1, n):
-            value = factor[k, j]
-            for c in range(n):
-                inverse[k, c] -= value * inverse[j, c]
-        for c in range(n):
-            inverse[k, c] /= factor[k, k]
+def minimise_lagrangian(lifted, total, factor):
+    """Factor ``M`` and minimise: feasible, dual value, minimiser relative to the origin (n,)."""
+    n = lifted.shape[0] - 1
+    z = -lifted[n, :n].copy()
+    if factor_upper(lifted[:n, :n], factor) < n:
+        return False, 0.0, z
+    solve_upper(factor, z)
+    return True, total + lifted[n, n] + lifted[n, :n] @ z, z
 
 
 @njit(cache=True, nogil=True)
-def assemble(gram, first, second, pair, sign, multiplier, count, matrix):
-    """``matrix = M = gram - sum_j multiplier_j sign_j b_j b_j^T``."""
-    matrix[:] = gram
-    for j in range(count):
-        i = first[j]
-        k = second[j]
-        signed = sign[j] * multiplier[j]
-        matrix[i, i] -= signed
-        if k >= 0:
-            matrix[k, k] -= signed
-            matrix[i, k] -= signed * pair[j]
-            matrix[k, i] -= signed * pair[j]
+def start_central(constant, rows, sign, free, multiplier, count, slack, primal):
+    """Set the corner's multiplier, ``X`` and ``s`` on the central path of the given multipliers.
 
-
-@njit(cache=True, nogil=True)
-def along(vector, first, second, pair, j):
-    """``b_j^T vector``."""
-    value = vector[first[j]]
-    if second[j] >= 0:
-        value += pair[j] * vector[second[j]]
-    return value
-
-
-@njit(cache=True, nogil=True)
-def minimise_lagrangian(
-    gram, pull, constant, first, second, pair, low, high, sign, multiplier, count, matrix, factor
-):
-    """Factor ``M`` and minimise the Lagrangian: feasible, dual value, minimiser (n,)."""
-    centre = pull.copy()
-    offset = constant
-    for j in range(count):
-        signed = sign[j] * multiplier[j]
-        middle = 0.5 * (low[j] + high[j]) * signed
-        centre[first[j]] -= middle
-        if second[j] >= 0:
-            centre[second[j]] -= middle * pair[j]
-        offset -= signed * low[j] * high[j]
-    assemble(gram, first, second, pair, sign, multiplier, count, matrix)
-    if not factor_upper(matrix, factor):
-        return False, 0.0, centre
-    z = solve_upper(factor, centre)
-    return True, offset - centre @ z, z
-
-
-@njit(cache=True, nogil=True)
-def barrier(factor, multiplier, count):
-    """``log det M + sum log multiplier``."""
-    value = 0.0
-    for i in range(factor.shape[0]):
-        value += 2.0 * np.log(factor[i, i])
-    for j in range(count):
-        value += np.log(multiplier[j])
-    return value
-
-
-@njit(cache=True, nogil=True)
-def maximise(gram, pull, constant, first, second, pair, low, high, sign, multiplier, count, tau):
-    """Follow the central path from strictly feasible ``multiplier[:count]`` (changed in place).
-
-    Args: gram (n, n); pull = gram @ target (n,); constant = target^T gram target; cut arrays.
-    Returns: dual value, minimiser z (n,), inverse of M (n, n), final tau, Newton steps.
+    ``X = tau S^-1`` with a tau that makes half the variances at least 1/2, as integer cuts need.
     """
-    n = pull.shape[0]
-    matrix = np.empty((n, n))
+    size = constant.shape[0]
+    n = size - 1
+    lifted = np.empty((size, size))
     factor = np.empty((n, n))
+    work = np.empty((n, n))
     inverse = np.empty((n, n))
-    newton = np.empty((count, count))
-    newton_factor = np.empty((count, count))
-    columns = np.empty((count, n))
-    lean = np.empty(count)
-    rhs = np.empty(count)
-    trial = multiplier.copy()
-    feasible, value, z = minimise_lagrangian(
-        gram,
-        pull,
-        constant,
-        first,
-        second,
-        pair,
-        low,
-        high,
-        sign,
-        multiplier,
-        count,
-        matrix,
-        factor,
-    )
-    steps = 0
-    while feasible:
-        invert_factor(factor, inverse)
-        if steps == NEWTON_LIMIT:
-            break
-        for j in range(count):
-            i = first[j]
-            k = second[j]
-            for c in range(n):
-                columns[j, c] = inverse[i, c]
-            if k >= 0:
-                for c in range(n):
-                    columns[j, c] += pair[j] * inverse[k, c]
-            y = along(z, first, second, pair, j)
-            lean[j] = sign[j] * (y - 0.5 * (low[j] + high[j]))
-            spread = along(columns[j], first, second, pair, j)
-            rhs[j] = tau / multiplier[j] - sign[j] * ((y - low[j]) * (y - high[j]) + tau * spread)
-        for j in range(count):
-            for k in range(j, count):
-                w = along(columns[j], first, second, pair, k)
-                newton[j, k] = 2.0 * lean[j] * lean[k] * w + tau * sign[j] * sign[k] * w * w
-                newton[k, j] = newton[j, k]
-            newton[j, j] += tau / (multiplier[j] * multiplier[j])
-        if not factor_upper(newton, newton_factor):
-            break
-        steps += 1
-        move = solve_upper(newton_factor, rhs)
-        decrement = (move @ rhs) / tau
-        length = 1.0
-        for j in range(count):
-            if move[j] < 0.0:
-                length = min(length, -0.95 * multiplier[j] / move[j])
-        # halve the step while that raises the merit: full steps land too near the boundary
-        start = value + tau * barrier(factor, multiplier, count)
-        best_merit = -np.inf
-        best_length = 0.0
-        for _ in range(BACKTRACKS):
-            for j in range(count):
-                trial[j] = multiplier[j] + length * move[j]
-            feasible, trial_value, trial_z = minimise_lagrangian(
-                gram, pull, constant, first, second, pair, low, high, sign, trial, count,
-                matrix, factor,
-            )  # fmt: skip
-            if feasible:
-                merit = trial_value + tau * barrier(factor, trial, count)
-                if merit <= best_merit:
-                    break
-                best_merit = merit
-                best_length = length
-            length *= 0.5
-        if best_merit < start - 1e-9 * abs(start):
-            best_length = 0.0
-        for j in range(count):
-            multiplier[j] += best_length * move[j]
-        feasible, trial_value, trial_z = minimise_lagrangian(
-            gram, pull, constant, first, second, pair, low, high, sign, multiplier, count,
-            matrix, factor,
-        )  # fmt: skip
-        if best_length == 0.0:
-            # the path cannot be followed further in this arithmetic: keep the last point
-            invert_factor(factor, inverse)
-            break
-        value = trial_value
-        z = trial_z
-        if decrement < CENTRED * (n + count):
-            if tau * (n + count) <= RELATIVE_GAP * value:
-                invert_factor(factor, inverse)
-                break
-            tau *= BARRIER_SHRINK
-    return value, z, inverse, tau, steps
+    total = lagrangian_matrix(constant, rows, sign, multiplier, count, lifted)
+    feasible, value, z = minimise_lagrangian(lifted, total, factor)
+    if not feasible:
+        return False
+    invert_factor(factor, work, inverse)
+    tau = 0.5 / np.median(np.diag(inverse))
+    multiplier[0] = value - total - tau
+    for i in range(n):
+        for k in range(n):
+            primal[i, k] = tau * inverse[i, k] + z[i] * z[k]
+        primal[i, n] = z[i]
+        primal[n, i] = z[i]
+    primal[n, n] = 1.0
+    for j in range(1, count):
+        if not free[j]:
+            slack[j] = max(primal_slack(primal, rows, sign, j), 0.1 * tau / multiplier[j])
+    return True
 
 
 @njit(cache=True, nogil=True)
-def add_violated(z, inverse, tau, lo, hi, first, second, pair, low, high, sign, count):
-    """Append integer and box cuts on single codes that the primal solution violates.
+def primal_slack(primal, rows, sign, j):
+    """``sign_j (a_j^T X a_j - 1)``."""
+    i, k, e = rows[0][j], rows[1][j], primal.shape[0] - 1
+    a, b, c = rows[2][j], rows[3][j], rows[4][j]
+    value = a * a * primal[i, i] + c * c * primal[e, e] + 2.0 * a * c * primal[i, e]
+    value += b * b * primal[k, k] + 2.0 * b * (a * primal[i, k] + c * primal[k, e])
+    return sign[j] * (value - 1.0)
 
-    The primal has mean ``z`` and covariance ``tau inverse``. Returns the new number of cuts.
+
+@njit(cache=True, nogil=True)
+def add_violated(start, lo, hi, primal, cuts, count, pairs):
+    """Append integer cuts that the primal solution violates: all on one code, ``pairs`` on two.
+
+    Returns the new number of cuts.
     """
-    n = z.shape[0]
+    first, second, pair, low, high, sign = cuts[:6]
+    n = start.shape[0]
+    room = first.shape[0]
     old = count
+    mean = start + primal[n, :n]
     for i in range(n):
-        variance = tau * inverse[i, i]
-        floor = min(max(np.floor(z[i]), lo[i]), hi[i] - 1)
-        candidates = ((floor, floor + 1.0, 1.0), (float(lo[i]), float(hi[i]), -1.0))
-        for p, q, s in candidates:
-            if s * ((z[i] - p) * (z[i] - q) + variance) >= -CUT_VIOLATION:
-                continue
-            known = False
-            for j in range(old):
-                if first[j] == i and second[j] < 0 and low[j] == p and sign[j] == s:
-                    known = True
-            if not known and count < first.shape[0]:
-                first[count] = i
-                second[count] = -1
-                pair[count] = 0.0
-                low[count] = p
-                high[count] = q
-                sign[count] = s
-                count += 1
+        if hi[i] - lo[i] <= 1.0 or count == room:
+            continue
+        floor = min(max(np.floor(mean[i]), lo[i]), hi[i] - 1.0)
+        variance = primal[i, i] - primal[i, n] * primal[i, n]
+        if (mean[i] - floor) * (mean[i] - floor - 1.0) + variance >= -CUT_VIOLATION:
+            continue
+        known = False
+        for j in range(old):
+            if first[j] == i and second[j] < 0 and sign[j] > 0.0 and low[j] == floor:
+                known = True
+        if not known:
+            first[count], low[count], high[count] = i, floor, floor + 1.0
+            second[count], pair[count], sign[count] = -1, 0.0, 1.0
+            count += 1
+    pairs = min(pairs, room - count)
+    if pairs <= 0:
+        return count
+    score = np.zeros(n * (n - 1))
+    t = 0
+    for i in range(n):
+        for k in range(i + 1, n):
+            for factor in (1.0, -1.0):
+                y = mean[i] + factor * mean[k]
+                variance = primal[i, i] - primal[i, n] * primal[i, n]
+                variance += primal[k, k] - primal[k, n] * primal[k, n]
+                variance += 2.0 * factor * (primal[i, k] - primal[i, n] * primal[k, n])
+                floor = np.floor(y)
+                score[t] = (y - floor) * (y - floor - 1.0) + variance
+                t += 1
+    order = np.argsort(score)[:pairs]
+    chosen = np.zeros(n * (n - 1), np.bool_)
+    for t in order:
+        chosen[t] = score[t] < -CUT_VIOLATION
+    t = 0
+    for i in range(n):
+        for k in range(i + 1, n):
+            for factor in (1.0, -1.0):
+                if chosen[t]:
+                    floor = np.floor(mean[i] + factor * mean[k])
+                    known = False
+                    for j in range(old):
+                        if first[j] == i and second[j] == k and pair[j] == factor:
+                            known = known or low[j] == floor
+                    if not known:
+                        first[count], low[count], high[count] = i, floor, floor + 1.0
+                        second[count], pair[count], sign[count] = k, factor, 1.0
+                        count += 1
+                t += 1
     return count
 
 
 @njit(cache=True, nogil=True)
-def solve_dual(gram, target, start, lo, hi, room, rounds):
+def enter_cuts(dual, rows, multiplier, slack, begin, end, centre):
+    """Give rows ``begin..end`` multipliers that keep ``S`` definite, and centred slacks."""
+    size = dual.shape[0]
+    factor = np.empty((size, size))
+    work = np.empty((size, size))
+    inverse = np.empty((size, size))
+    factor_upper(dual, factor)
+    invert_factor(factor, work, inverse)
+    one = np.ones(end)
+    used = np.zeros(size)  # how many new cuts share a code: their multipliers must share its room
+    for j in range(begin, end):
+        used[rows[0][j]] += 1.0
+        used[rows[1][j]] += 1.0
+    for j in range(begin, end):
+        spread = primal_slack(inverse, rows, one, j) + 1.0
+        multiplier[j] = NEW_CUT_SHARE / (spread * (end - begin))
+        slack[j] = centre / multiplier[j]
+
+
+@njit(cache=True, nogil=True)
+def verifiable(lifted, factor, rows, multiplier, count):
+    """Whether ``M``, factored, is far enough from singular for ``cuts.lagrangian_bound``.
+
+    That shifts a balanced Cholesky by ``0.5 / trace(M^-1)`` plus the rounding of forming ``M``.
+    """
+    n = lifted.shape[0] - 1
+    work = np.empty((n, n))
+    inverse = np.empty((n, n))
+    invert_factor(factor, work, inverse)
+    trace = 0.0
+    lost = np.zeros(n)
+    for i in range(n):
+        trace += inverse[i, i] * lifted[i, i]
+    for j in range(1, count):
+        i, k = rows[0][j], rows[1][j]
+        lost[i] += multiplier[j] * rows[2][j] ** 2 / lifted[i, i]
+        if rows[3][j] != 0.0:
+            both = abs(multiplier[j] * rows[3][j] * rows[2][j])
+            lost[i] += both / np.sqrt(lifted[i, i] * lifted[k, k])
+            lost[k] += both / np.sqrt(lifted[i, i] * lifted[k, k]) + both / lifted[k, k]
+    rounding = ROUNDING * ((count + 4) * np.max(np.abs(lost)) + 8.0 * n * (n + 3))
+    return 0.5 / trace > 4.0 * rounding
+
+
+@njit(cache=True, nogil=True)
+def settle(constant, rows, sign, multiplier, count):
+    """Shrink the integer multipliers until ``M`` is verifiable: dual value, minimiser (n,)."""
+    size = constant.shape[0]
+    lifted = np.empty((size, size))
+    factor = np.empty((size - 1, size - 1))
+    trial = multiplier.copy()
+    less = 0.0
+    while True:
+        for j in range(1, count):
+            trial[j] = multiplier[j]
+            if sign[j] * multiplier[j] > 0.0:
+                trial[j] *= 1.0 - less
+        total = lagrangian_matrix(constant, rows, sign, trial, count, lifted)
+        feasible, value, z = minimise_lagrangian(lifted, total, factor)
+        if feasible and verifiable(lifted, factor, rows, trial, count):
+            break
+        if less == 1.0:
+            value, z = 0.0, np.zeros(size - 1)
+            break
+        less = 1e-7 if less == 0.0 else min(4.0 * less, 1.0)
+    multiplier[:] = trial
+    return value, z
+
+
+@njit(cache=True, nogil=True)
+def solve_dual(gram, target, start, lo, hi, room, rounds, pairs=0):
     """The SDP bound of one channel.
 
     Args:
         gram: (n, n) of unit mean diagonal; target (n,) uncompressed codes; start (n,) the minimiser
-            over the box, whose floors are the first integer cuts; lo, hi (n,) the box.
-        room: how many cuts can be held; rounds: how often violated cuts are added.
+            over the box, whose floors are the first integer cuts; lo, hi (n,) the box, lo < hi.
+        room: how many cuts can be held, at least 2n; rounds: how often violated cuts are added;
+            pairs: how many two-variable cuts a round may add.
 
-    Returns: dual value, z (n,), inverse of M, tau, Newton steps, number of cuts, and the cut arrays
-    first, second, pair sign, low, high, sign, multiplier (room,).
+    Returns: dual value, z (n,) minimising the Lagrangian, covariance (n, n) of the primal solution,
+        its factor (1.0), iterations, number of cuts, and the cut arrays first, second, pair sign,
+        low, high, sign, multiplier (room,).
+
+    Source: Park and Boyd, A semidefinite programming method for integer convex quadratic
+    minimization, Optimization Letters 12 (2018).
     """
     n = target.shape[0]
-    first = np.zeros(room, np.int64)
-    second = np.full(room, -1, np.int64)
-    pair = np.zeros(room)
-    low = np.zeros(room)
-    high = np.zeros(room)
-    sign = np.ones(room)
-    multiplier = np.zeros(room)
-    factor = np.empty((n, n))
-    inverse = np.empty((n, n))
-    regular = factor_upper(gram, factor)
-    for i in range(n):
-        first[i] = i
-        low[i] = min(max(np.floor(start[i]), lo[i]), hi[i] - 1)
-        high[i] = low[i] + 1.0
+    room = max(room, 2 * n)
+    cuts = (
+        np.zeros(room, np.int64),
+        np.full(room, -1, np.int64),
+        np.zeros(room),
+        np.zeros(room),
+        np.ones(room),
+        np.ones(room),
+        np.zeros(room),
+    )
+    first, second, pair, low, high, cut_sign, cut_multiplier = cuts
+    rows = (
+        np.full(room + 1, n, np.int64),
+        np.full(room + 1, n, np.int64),
+        np.ones(room + 1),
+        np.zeros(room + 1),
+        np.zeros(room + 1),
+    )
+    sign = np.ones(room + 1)
+    free = np.zeros(room + 1, np.bool_)
+    multiplier = np.zeros(room + 1)
+    slack = np.zeros(room + 1)
+    free[0] = True
     count = n
     for i in range(n):
-        near_end = start[i] < lo[i] + 0.5 or start[i] > hi[i] - 0.5
-        if near_end or not regular:
+        first[i] = i
+        low[i] = max(min(np.floor(start[i]), hi[i] - 1.0), lo[i])
+        high[i] = low[i] + 1.0
+        # two levels: the integer cut is an equality, and the box says the same thing
+        free[i + 1] = hi[i] - lo[i] <= 1.0
+        if not free[i + 1]:
             first[count] = i
             low[count] = lo[i]
             high[count] = hi[i]
-            sign[count] = -1.0
+            cut_sign[count] = -1.0
             count += 1
-    if regular:
-        invert_factor(factor, inverse)
-    for j in range(count):
-        i = first[j]
-        if regular:
-            multiplier[j] = 0.5 / (n * inverse[i, i])
-        else:
-            multiplier[j] = 1e-3 * gram[i, i] if sign[j] > 0 else 2e-3 * gram[i, i]
-    pull = gram @ target
-    constant = target @ pull
-    tau = 0.25 * np.median(multiplier[:count])
-    value, z, inverse, tau, steps = maximise(
-        gram, pull, constant, first, second, pair, low, high, sign, multiplier, count, tau
-    )
-    for _ in range(rounds):
-        grown = add_violated(z, inverse, tau, lo, hi, first, second, pair, low, high, sign, count)
-        if grown == count:
-            break
-        count, tau = reopen(gram, inverse, first, second, pair, sign, multiplier, count, grown)
-        value, z, inverse, tau, more = maximise(
-            gram, pull, constant, first, second, pair, low, high, sign, multiplier, count, tau
-        )
-        steps += more
-    return value, z, inverse, tau, steps, count, first, second, pair, low, high, sign, multiplier
+    write_rows(start, cuts, 0, count, rows)
+    sign[1:] = cut_sign
 
-
-@njit(cache=True, nogil=True)
-def reopen(gram, inverse, first, second, pair, sign, multiplier, count, grown):
-    """Step back into the interior and give new cuts a small multiplier; returns count and tau."""
-    typical = np.median(multiplier[:count])
+    size = n + 1
+    offset = start - target
+    slope = gram @ offset
+    constant = np.empty((size, size))
+    constant[:n, :n] = gram
+    constant[n, :n] = slope
+    constant[:n, n] = slope
+    constant[n, n] = offset @ slope
+    rounded = np.minimum(np.maximum(np.rint(start), lo), hi) - target
+    floor = SMALLEST_VALUE * (rounded @ (gram @ rounded)) + 1e-290
+    primal = np.zeros((size, size))
+    dual = np.empty((size, size))
+    steps = 0
+    if first_multipliers(gram, slope, cuts, free, multiplier, count) and start_central(
+        constant, rows, sign, free, multiplier, count + 1, slack, primal
+    ):
+        for turn in range(rounds + 1):
+            tolerance = ROUND_GAP if turn < rounds else RELATIVE_GAP
+            _, centre, more = interior_point(
+                constant, rows, sign, free, multiplier, slack, primal, dual, count + 1,
+                tolerance, floor,
+            )  # fmt: skip
+            steps += more
+            if turn == rounds:
+                break
+            grown = add_violated(start, lo, hi, primal, cuts, count, pairs)
+            if grown > count:
+                write_rows(start, cuts, count, grown, rows)
+                sign[count + 1 : grown + 1] = 1.0
+                enter_cuts(dual, rows, multiplier, slack, count + 1, grown + 1, centre)
+                count = grown
+    value, z = settle(constant, rows, sign, multiplier, count + 1)
     for j in range(count):
-        multiplier[j] = 0.9 * multiplier[j] + 1e-3 * typical
-    for j in range(count, grown):
-        multiplier[j] = 1e-2 * typical
-    n = gram.shape[0]
-    matrix = np.empty((n, n))
-    factor = np.empty((n, n))
-    for _ in range(60):
-        assemble(gram, first, second, pair, sign, multiplier, grown, matrix)
-        if factor_upper(matrix, factor):
-            break
-        for j in range(grown):
-            if sign[j] > 0.0:
-                multiplier[j] *= 0.7
-    return grown, 1e-2 * typical
+        half = 0.5 * (high[j] - low[j])
+        signed = sign[j + 1] * multiplier[j + 1] / (half * half)
+        cut_sign[j] = 1.0 if signed > 0.0 or (sign[j + 1] > 0.0 and signed == 0.0) else -1.0
+        cut_multiplier[j] = abs(signed)
+    mean = primal[n, :n].copy()
+    covariance = primal[:n, :n] - np.outer(mean, mean)
+    return (
+        value, z + start, covariance, 1.0, steps, count,
+        first, second, pair, low, high, cut_sign, cut_multiplier,
+    )  # fmt: skip

@@ -1,0 +1,298 @@
+"""Primal-dual interior-point method for the SDP bound, on lifted constraints of rank one.
+
+With ``X = [[Z, z], [z^T, 1]]`` of order N = n + 1 every cut is one squared affine form: with
+``a_j = (b_j, -(p+q)/2) / d_j``, ``d_j = (q-p)/2``, it says ``sign_j (a_j^T X a_j - 1) >= 0``; the
+corner ``X_nn = 1`` is the same thing with ``a_0 = e_n`` and a multiplier of either sign. So
+
+    primal   min <C, X>          sign_j a_j^T X a_j - s_j = sign_j,   X >= 0,  s >= 0
+    dual     max sum sign_j m_j  S = C - sum_j m_j sign_j a_j a_j^T >= 0,  m >= 0
+
+and the Newton system of the HKM direction is a Hadamard product,
+``K_jk = sign_j sign_k (a_j^T X a_k)(a_j^T S^-1 a_k)``, plus ``s_j / m_j`` on the diagonal
+(Helmberg, Rendl, Vanderbei, Wolkowicz 1996). Iterates are always dual feasible: whatever the
+arithmetic does to the primal, the multipliers are usable.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numba import njit
+
+from bounds.quantization.dense import (
+    factor_upper,
+    inner,
+    invert_factor,
+    longest_step,
+    multiply,
+    solve_upper,
+)
+
+ITERATION_LIMIT = 60
+STEP_TRIES = 16
+SHORTEST_STEP = 1e-4
+
+
+@njit(cache=True, nogil=True)
+def images(matrix, rows, count, out):
+    """Rows ``a_j^T matrix`` (count, N) of a symmetric matrix."""
+    first, second, alpha, beta, gamma = rows
+    n = matrix.shape[0]
+    for j in range(count):
+        i, k, a, b, c = first[j], second[j], alpha[j], beta[j], gamma[j]
+        if b == 0.0:
+            for t in range(n):
+                out[j, t] = a * matrix[i, t] + c * matrix[n - 1, t]
+        else:
+            for t in range(n):
+                out[j, t] = a * matrix[i, t] + b * matrix[k, t] + c * matrix[n - 1, t]
+
+
+@njit(cache=True, nogil=True)
+def add_rank_ones(weight, rows, count, out):
+    """``out += sum_j weight_j a_j a_j^T``."""
+    first, second, alpha, beta, gamma = rows
+    e = out.shape[0] - 1
+    for j in range(count):
+        i, k, a, b, c, w = first[j], second[j], alpha[j], beta[j], gamma[j], weight[j]
+        out[i, i] += w * a * a
+        out[i, e] += w * a * c
+        out[e, i] += w * a * c
+        out[e, e] += w * c * c
+        if b != 0.0:
+            out[k, k] += w * b * b
+            out[k, e] += w * b * c
+            out[e, k] += w * b * c
+            out[i, k] += w * a * b
+            out[k, i] += w * a * b
+
+
+@njit(cache=True, nogil=True)
+def add_outer_rows(weight, image, rows, count, out):
+    """``out += sum_j weight_j a_j image_j^T``: a sum of rank-one matrices times a matrix."""
+    first, second, alpha, beta, gamma = rows
+    n = out.shape[0]
+    for j in range(count):
+        i, k, w = first[j], second[j], weight[j]
+        a, b, c = w * alpha[j], w * beta[j], w * gamma[j]
+        if a != 0.0:
+            for t in range(n):
+                out[i, t] += a * image[j, t]
+        if b != 0.0:
+            for t in range(n):
+                out[k, t] += b * image[j, t]
+        if c != 0.0:
+            for t in range(n):
+                out[n - 1, t] += c * image[j, t]
+
+
+@njit(cache=True, nogil=True)
+def newton_matrix(image_x, image_s, rows, sign, count, out):
+    """Upper triangle of ``K`` (count, count)."""
+    first, second, alpha, beta, gamma = rows
+    e = image_x.shape[1] - 1
+    for j in range(count):
+        ex, es = image_x[j, e], image_s[j, e]
+        for k in range(j, count):
+            i, a, c = first[k], alpha[k], gamma[k]
+            x = a * image_x[j, i] + c * ex
+            s = a * image_s[j, i] + c * es
+            if beta[k] != 0.0:
+                x += beta[k] * image_x[j, second[k]]
+                s += beta[k] * image_s[j, second[k]]
+            out[j, k] = sign[j] * sign[k] * x * s
+
+
+@njit(cache=True, nogil=True)
+def factor_newton(matrix, diagonal, count, factor):
+    """Factor ``matrix + diag(diagonal)``, adding as little more as it takes."""
+    ridge = 0.0
+    for j in range(count):
+        matrix[j, j] += diagonal[j]
+    for _ in range(8):
+        if factor_upper(matrix, factor) == count:
+            return True
+        more = 1e-14 if ridge == 0.0 else 9.0 * ridge
+        for j in range(count):
+            matrix[j, j] *= 1.0 + more
+        ridge += more
+    return False
+
+
+@njit(cache=True, nogil=True)
+def ratio_step(value, move, free, count, share):
+    """The longest step <= 1 that keeps ``value + step * move`` positive, times ``share`` if cut."""
+    step = 1.0
+    for j in range(count):
+        if not free[j] and step * move[j] < -share * value[j]:
+            step = -share * value[j] / move[j]
+    return step
+
+
+@njit(cache=True, nogil=True)
+def interior_point(
+    constant, rows, sign, free, multiplier, slack, primal, dual, count, tolerance, floor
+):
+    """Iterate from ``primal`` (X), ``slack`` (s), ``multiplier`` (m), all changed in place.
+
+    Args:
+        constant: C (N, N). rows: ``a_j = alpha e_first + beta e_second + gamma e_n`` as a tuple of
+            these five arrays; row 0 is the corner. free: which are equalities. count: how many.
+        primal: (N, N) positive definite, need not be feasible; dual: (N, N), overwritten by S.
+        tolerance: gap, relative to the dual value or to ``floor``, at which to stop.
+
+    Returns: gap reached (absolute), mean complementarity product, iterations.
+    """
+    first, second, alpha, beta, gamma = rows
+    size = constant.shape[0]
+    inverse = np.empty((size, size))
+    factor = np.empty((size, size))
+    work = np.empty((size, size))
+    product = np.empty((size, size))
+    second_order = np.empty((size, size))
+    move_x = np.empty((size, size))
+    move_s = np.empty((size, size))
+    image_x = np.empty((count, size))
+    image_s = np.empty((count, size))
+    image_move = np.empty((count, size))
+    newton = np.empty((count, count))
+    newton_factor = np.empty((count, count))
+    vector = np.empty(size)
+    weight = np.empty(count)
+    diagonal = np.zeros(count)
+    rhs = np.empty(count)
+    spread = np.empty(count)  # a_j^T S^-1 a_j
+    correction = np.zeros(count)
+    move = np.empty(count)
+    slack_move = np.zeros(count)
+    trial = np.empty(count)
+    pairs = size
+    for j in range(count):
+        if not free[j]:
+            pairs += 1
+
+    gap = np.inf
+    centre = 0.0
+    for iteration in range(ITERATION_LIMIT):
+        if iteration == 0:
+            dual[:] = constant
+            for j in range(count):
+                weight[j] = -sign[j] * multiplier[j]
+            add_rank_ones(weight, rows, count, dual)
+            if factor_upper(dual, factor) < size:
+                return np.inf, 0.0, iteration
+        invert_factor(factor, work, inverse)
+        images(primal, rows, count, image_x)
+        images(inverse, rows, count, image_s)
+        total = inner(primal, dual)
+        value = 0.0
+        lost = 0.0
+        for j in range(count):
+            i, k = first[j], second[j]
+            square = alpha[j] * image_x[j, i] + beta[j] * image_x[j, k] + gamma[j] * image_x[j, -1]
+            spread[j] = (
+                alpha[j] * image_s[j, i] + beta[j] * image_s[j, k] + gamma[j] * image_s[j, -1]
+            )
+            value += sign[j] * multiplier[j]
+            miss = sign[j] * (square - 1.0)
+            if not free[j]:
+                total += slack[j] * multiplier[j]
+                miss -= slack[j]
+            lost += abs(miss * multiplier[j])
+        centre = total / pairs
+        gap = total + lost
+        if not gap > tolerance * max(value, floor):
+            return gap, centre, iteration
+
+        newton_matrix(image_x, image_s, rows, sign, count, newton)
+        for j in range(count):
+            if not free[j]:
+                diagonal[j] = slack[j] / multiplier[j]
+        if not factor_newton(newton, diagonal, count, newton_factor):
+            return gap, centre, iteration
+
+        aim = 0.0
+        share = 0.9
+        step_x = step_s = 1.0
+        for stage in range(2):
+            for j in range(count):
+                move[j] = sign[j] * (1.0 - aim * spread[j]) + sign[j] * correction[j] * stage
+                if not free[j]:
+                    move[j] += aim / multiplier[j]
+                    if stage == 1:
+                        move[j] -= rhs[j]
+            solve_upper(newton_factor, move)
+            for j in range(count):
+                weight[j] = -sign[j] * move[j]
+            product[:] = 0.0
+            add_outer_rows(weight, image_x, rows, count, product)
+            if stage == 1:
+                for i in range(size):
+                    for j in range(size):
+                        product[i, j] += second_order[i, j]
+            multiply(inverse, product, work)
+            for i in range(size):
+                for j in range(i, size):
+                    half = 0.5 * (work[i, j] + work[j, i])
+                    move_x[i, j] = aim * inverse[i, j] - primal[i, j] - half
+                    move_x[j, i] = move_x[i, j]
+            move_s[:] = 0.0
+            add_rank_ones(weight, rows, count, move_s)
+            for j in range(count):
+                if not free[j]:
+                    slack_move[j] = aim / multiplier[j] - slack[j] - diagonal[j] * move[j]
+                    if stage == 1:
+                        slack_move[j] -= rhs[j]
+            step_x = longest_step(primal, move_x, share, STEP_TRIES, work, factor, vector)
+            step_x = min(step_x, ratio_step(slack, slack_move, free, count, share))
+            step_s = longest_step(dual, move_s, share, STEP_TRIES, work, factor, vector)
+            step_s = min(step_s, ratio_step(multiplier, move, free, count, share))
+            if stage == 1:
+                break
+            # Mehrotra: how far the pure Newton step gets decides how much to centre
+            left = inner(primal, dual) + step_x * inner(move_x, dual)
+            left += step_s * inner(primal, move_s) + step_x * step_s * inner(move_x, move_s)
+            for j in range(count):
+                if not free[j]:
+                    left += (slack[j] + step_x * slack_move[j]) * (multiplier[j] + step_s * move[j])
+            ratio = max(left / total, 0.0)
+            power = 3.0 if min(step_x, step_s) > 0.5 else 2.0
+            aim = min(max(ratio**power, 1e-3), 0.9) * centre
+            share = 0.9 + 0.08 * min(step_x, step_s)
+            # second-order terms of the complementarity conditions
+            images(move_x, rows, count, image_move)
+            second_order[:] = 0.0
+            add_outer_rows(weight, image_move, rows, count, second_order)
+            for i in range(size):
+                for j in range(size):
+                    work[j, i] = second_order[i, j]
+            for j in range(count):
+                i, k, a, b, c = first[j], second[j], alpha[j], beta[j], gamma[j]
+                term = 0.0
+                for t in range(size):
+                    term += image_s[j, t] * (
+                        a * work[i, t] + b * work[k, t] + c * work[size - 1, t]
+                    )
+                correction[j] = term
+                rhs[j] = 0.0 if free[j] else slack_move[j] * move[j] / multiplier[j]
+
+        if max(step_x, step_s) < SHORTEST_STEP:
+            return gap, centre, iteration
+        for i in range(size):
+            for j in range(size):
+                primal[i, j] += step_x * move_x[i, j]
+        for j in range(count):
+            slack[j] += step_x * slack_move[j]
+        for _ in range(STEP_TRIES):
+            for j in range(count):
+                trial[j] = multiplier[j] + step_s * move[j]
+                weight[j] = -sign[j] * trial[j]
+            dual[:] = constant
+            add_rank_ones(weight, rows, count, dual)
+            if factor_upper(dual, factor) == size:
+                break
+            step_s *= 0.5
+        else:
+            return gap, centre, iteration
+        for j in range(count):
+            multiplier[j] = trial[j]
+    return gap, centre, ITERATION_LIMIT
