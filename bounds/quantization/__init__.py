@@ -17,7 +17,7 @@ from bounds.quantization.grid import check_scale, choose_scale, integer_range
 from bounds.quantization.relaxation import solve_channel, solve_channel_scs
 from bounds.result import TOLERANCE, Range, make_range
 
-METHODS = ("rtn", "gptq", "descent", "park-boyd", "sdp", "sdp-scs", "exact")
+METHODS = ("rtn", "gptq", "descent", "beam", "park-boyd", "sdp", "sdp-scs", "exact")
 
 __all__ = ["METHODS", "choose_scale", "quantization_range"]
 
@@ -42,7 +42,7 @@ def quantization_range(
         gram: (n, n), raw sum over rows of ``X^T X``; weights: (channels, n).
         bits: codes are -2^(b-1) .. 2^(b-1)-1.
         scale: the step ``s``, one for all channels or (channels,).
-        method: ``rtn``, ``gptq``, ``descent`` attain an error only; ``sdp`` and ``park-boyd`` prove
+        method: ``rtn``, ``gptq``, ``descent``, ``beam`` attain an error only; ``sdp`` and ``park-boyd`` prove
             a bound by our dual solver (the latter also rounds its solution at random),
             ``sdp-scs`` by cvxpy and SCS; ``exact`` searches until the optimum is proven or a
             limit is met.
@@ -73,6 +73,8 @@ def quantization_range(
         found = heuristics.nearest(codes)
     elif method == "gptq":
         found = heuristics.gptq_codes(codes)
+    elif method == "beam":
+        found = heuristics.beam(codes)
     elif method == "exact":
         answer = search(codes, heuristics.descent(codes), limits)
         found, lower, finished, nodes = answer.codes, answer.lower, answer.finished, answer.nodes

@@ -17,60 +17,21 @@ from numpy.typing import NDArray
 
 from bounds.limits import Limits
 from bounds.quantization.boxqp import box_minimiser
+from bounds.quantization.centred import Centred, arranged, centre
 from bounds.quantization.codes import CodeProblem
 from bounds.quantization.enumeration import Walk, new_walk, open_bound, walk_channels, walk_on
 from bounds.quantization.estimate import estimate_nodes
 from bounds.quantization.factor import Factor, factorise, walk_slack
+from bounds.quantization.heuristics import beam
 from bounds.quantization.relaxation import Dual, integer_shift, solve_channel
 
 Floats = NDArray[np.float64]
-Extended = NDArray[np.longdouble]
 
 EASY_NODES = 300_000
 SLICE_NODES = 1_000_000
 THETAS = (0.0, 0.5, 0.7, 0.8, 0.9)
 PROBES = 400
-
-
-@dataclass(frozen=True)
-class Centred:
-    """A convex quadratic over the box, written around its minimiser ``z*`` (rows: channels).
-
-    ``value`` + ``slope . d`` + ``||R d||^2`` + cuts, ``d = z - z*``: ``slope`` is zero for codes
-    off the ends of the box and pushes inward at them, so no term is negative for feasible codes.
-    ``doubt``: 2-norm of what was rounded off the slope.
-    """
-
-    point: Floats
-    value: Extended
-    slope: Floats
-    doubt: Floats
-
-
-def centre(
-    codes: CodeProblem, point: Floats, cut: Floats | float = 0.0, cut_at: Floats | float = 0.0
-) -> Centred:
-    """Value and gradient at ``point`` (channels, n) of the error less ``cut`` at ``cut_at``."""
-    wide = np.longdouble
-    offsets = codes.offsets(point)
-    pull = offsets @ codes.gram.astype(wide)
-    value = (offsets * pull).sum(axis=1)
-    slope = 2 * pull
-    size = (np.abs(offsets) @ np.abs(codes.gram).astype(wide)) * 2
-    reach = np.abs(offsets) + 1
-    if np.any(cut):
-        z = point.astype(wide)
-        weight, ahead = np.asarray(cut, wide), z - np.asarray(cut_at, wide)
-        value = value - (weight * ahead * (ahead - 1)).sum(axis=1)
-        slope = slope - weight * (2 * ahead - 1)
-        size = size + np.abs(weight) * (2 * np.abs(ahead) + 1)
-        reach = reach + np.abs(ahead)
-    inward = ((point == codes.lo) & (slope > 0)) | ((point == codes.hi) & (slope < 0))
-    kept = np.where(inward, slope, 0).astype(np.float64)
-    gamma = 4 * (codes.features + 8) * np.finfo(wide).eps
-    doubt = np.sqrt(np.square(np.abs(slope - kept) + gamma * size).sum(axis=1))
-    value = value - gamma * (size * reach).sum(axis=1)
-    return Centred(point, value, kept, doubt.astype(np.float64))
+HARD_BEAM = 128
 
 
 def proven(
@@ -94,15 +55,6 @@ def proven(
     slack = walk_slack(factor, room, radius, centred.doubt)
     total = codes.to_error(np.asarray(centred.value + cost - slack, np.longdouble))
     return np.maximum(0.0, np.nextafter(total.astype(np.float64), -np.inf))
-
-
-def arranged(codes: CodeProblem, factor: Factor, centred: Centred):
-    """Centres, slopes and boxes in the factor's order, recentred to integers near zero."""
-    point = centred.point[:, factor.order]
-    origin = np.rint(point)
-    lo = (codes.lo - origin).astype(np.int64)
-    hi = (codes.hi - origin).astype(np.int64)
-    return point - origin, np.ascontiguousarray(centred.slope[:, factor.order]), lo, hi, origin
 
 
 def radii(codes: CodeProblem, centred: Centred, incumbent: Floats) -> Floats:
@@ -185,6 +137,8 @@ def search_hard(
     """Search one channel that the easy walk did not finish."""
     begin = time.perf_counter()
     single = one_channel(codes, c)
+    pair = np.stack([incumbent, beam(single, HARD_BEAM)[0]])
+    incumbent = pair[int(np.argmin(single.costs(pair)))]
     dual: Dual = solve_channel(single, 0)
     cut, cut_at = integer_shift(dual, single.features)
     cut = cut / codes.unit

@@ -5,6 +5,8 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+from bounds.quantization.beam import beam_codes
+from bounds.quantization.centred import arranged, centre
 from bounds.quantization.codes import CodeProblem
 from bounds.quantization.descent import descend_from
 from bounds.quantization.factor import factorise
@@ -14,6 +16,7 @@ from bounds.quantization.rounding import gptq, round_to_nearest, successive_roun
 Floats = NDArray[np.float64]
 
 SAMPLES = 50
+BEAM_WIDTH = 32
 
 
 def nearest(codes: CodeProblem) -> Floats:
@@ -43,6 +46,16 @@ def descent(codes: CodeProblem) -> Floats:
     )
     starts = np.stack([nearest(codes), gptq_codes(codes), plane, np.rint(codes.start)])
     return descend_from(codes.gram, codes.targets, starts, float(codes.lo), float(codes.hi))
+
+
+def beam(codes: CodeProblem, width: int = BEAM_WIDTH) -> Floats:
+    """K-best beam search, then descent (method ``beam``)."""
+    factor = factorise(codes.gram)
+    centred = centre(codes, codes.start)
+    points, slopes, lo, hi, origin = arranged(codes, factor, centred)
+    found = np.empty_like(points)
+    found[:, factor.order] = beam_codes(factor.factor, points, slopes, lo, hi, width) + origin
+    return descend_from(codes.gram, codes.targets, found[None], float(codes.lo), float(codes.hi))
 
 
 def park_boyd(codes: CodeProblem, c: int, dual: Dual, seed: int) -> Floats:

@@ -101,9 +101,8 @@ def test_hard_channels_end_at_the_same_optimum_as_easy_ones(monkeypatch):
     monkeypatch.setattr(exact, "EASY_NODES", 1)
     for theta in (0.3, 0.7, 0.9):
         monkeypatch.setattr(exact, "THETAS", (0.0, theta))
-        monkeypatch.setattr(
-            exact, "estimate_nodes", lambda *a, sizes=iter([1.0, 0.0] * 6): next(sizes)
-        )
+        sizes = itertools.cycle([1.0, 0.0])
+        monkeypatch.setattr(exact, "estimate_nodes", lambda *_, sizes=sizes: next(sizes))
         hard = solve(problem)
         assert (hard.status == "exact").all()
         assert np.allclose(hard.upper, plain.upper, rtol=1e-12)
