@@ -6,8 +6,9 @@ Nothing slow is imported here: every command brings what it needs when it runs.
 from __future__ import annotations
 
 import os
-import sys
-from typing import Annotated
+from collections.abc import Callable
+from functools import wraps
+from typing import Annotated, Any
 
 import typer
 
@@ -34,14 +35,17 @@ _debug = False
 
 def _show_version(wanted: bool) -> None:
     if wanted:
-        from importlib.metadata import version
+        from importlib.metadata import PackageNotFoundError, version
 
-        typer.echo(f"layerbounds {version('layerbounds')}")
+        try:
+            typer.echo(f"layerbounds {version('layerbounds')}")
+        except PackageNotFoundError:
+            typer.echo("layerbounds, from a source tree that is not installed")
         raise typer.Exit
 
 
 def options(
-    debug: Annotated[bool, typer.Option(help="Show the traceback of an error.")] = False,
+    debug: Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")] = False,
     version: Annotated[
         bool,
         typer.Option("--version", callback=_show_version, is_eager=True, help="Show the version."),
@@ -52,9 +56,28 @@ def options(
     _debug = debug
 
 
+def guarded(command: Callable[..., None]) -> Callable[..., None]:
+    """The command with its errors told as one sentence each, and an exit code."""
+
+    @wraps(command)
+    def run(*args: Any, **kwargs: Any) -> None:
+        try:
+            command(*args, **kwargs)
+        except LayerboundsError as error:
+            if _debug:
+                raise
+            complain(str(error))
+            raise typer.Exit(USER_ERROR) from error
+        except KeyboardInterrupt as error:
+            complain("interrupted; what was finished is kept")
+            raise typer.Exit(INTERRUPTED) from error
+
+    return run
+
+
 app.callback()(options)
 for command in (study, figure, layers, extract, solve, methods):
-    app.command()(command)
+    app.command()(guarded(command))
 
 
 def main(arguments: list[str] | None = None) -> None:
@@ -62,16 +85,7 @@ def main(arguments: list[str] | None = None) -> None:
     # Several tasks are solved at once: BLAS threads inside each would only fight for the cores.
     # Has to be set before numpy is imported; torch has a setting of its own.
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
-    try:
-        app(args=arguments)
-    except LayerboundsError as error:
-        if _debug:
-            raise
-        complain(str(error))
-        sys.exit(USER_ERROR)
-    except KeyboardInterrupt:
-        complain("interrupted; what was finished is kept")
-        sys.exit(INTERRUPTED)
+    app(args=arguments)
 
 
 def complain(sentence: str) -> None:

@@ -38,7 +38,7 @@ def study(
     console = Console()
     with ConsoleObserver(console) as observer:
         report = run_study(wanted, results=results, dumps=dumps, observer=observer)
-    rows = load_rows(report.results)
+    rows = load_rows(report.results) if report.rows else []
     if table := study_table(rows):
         console.print(render(table))
         for path in save_figure(range_figure(rows), report.results.with_name("ranges")):

@@ -17,7 +17,7 @@ from typing import cast
 from bounds.study.config import Study
 from bounds.study.extracting import extract_layers
 from bounds.study.solving import solve_task
-from bounds.study.store import read_shard, replacing, write_results, write_shard
+from bounds.study.store import make_folder, read_shard, replacing, write_results, write_shard
 from bounds.study.tasks import Layer, Task, make_tasks
 from bounds.study.toml import format_study
 
@@ -94,6 +94,7 @@ def run_study(
     started = time.perf_counter()
     observer = observer or Observer()
     folder = results / study.name
+    make_folder(folder)
     layers = extract_layers(study, dumps, observer)
     tasks = make_tasks(study, layers)
     todo = [task for task in tasks if read_shard(folder, task) is None]

@@ -21,7 +21,7 @@ from bounds.problem import form
 from bounds.quantization.grid import choose_scale
 from bounds.result import CERTIFIED, EXACT, HEURISTIC, Range, snr
 from bounds.study.problems import QUANTIZATION, choose_keep
-from bounds.study.tasks import Task, thin_out
+from bounds.study.tasks import Task, code_digest, thin_out
 
 if TYPE_CHECKING:
     from layers.dump import Chunk
@@ -99,9 +99,12 @@ def solve_task(task: Task, stopped: Callable[[], bool] = lambda: False) -> list[
         stopped: asked before every bit width; when true, the work so far is dropped.
 
     Raises:
-        LayerboundsError: the dump, the numbers or the method cannot be used.
+        LayerboundsError: the dump, the numbers or the method cannot be used; or this process runs
+            other solvers than the task was made for.
         InterruptedError: ``stopped`` said so.
     """
+    if code_digest(task.problem) != task.code:
+        raise StudyError("the solvers changed while the study ran; run the study again")
     piece = read_piece(task)
     rows = []
     for bits in task.bits:

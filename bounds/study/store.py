@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import uuid
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -79,7 +79,21 @@ def replacing(path: Path) -> Iterator[Path]:
     except OSError as error:
         raise StudyError(f"{path} cannot be written: {error.strerror or error}") from error
     finally:
-        temporary.unlink(missing_ok=True)
+        # Gone already, or its folder was never there: either way there is nothing to clean up.
+        with suppress(OSError):
+            temporary.unlink()
+
+
+def make_folder(path: Path) -> None:
+    """Make a folder for results, so that a run which cannot write stops before it starts.
+
+    Raises:
+        StudyError: it cannot be made.
+    """
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise StudyError(f"the folder {path} cannot be made: {error.strerror or error}") from error
 
 
 def shard_path(results: Path, task: Task) -> Path:

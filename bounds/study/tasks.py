@@ -44,7 +44,8 @@ class Layer:
 class Task:
     """One chunk, one problem and one method, at every bit width of the study.
 
-    ``rule`` is the scale rule for quantization and the rule for k for pruning.
+    ``rule`` is the scale rule for quantization and the rule for k for pruning; ``code`` is the
+    ``code_digest`` of the solvers it was made for.
     """
 
     layer: Layer
@@ -57,6 +58,7 @@ class Task:
     rule: str
     time_limit: float
     seed: int
+    code: str
 
     @property
     def key(self) -> str:
@@ -67,7 +69,6 @@ class Task:
             values[name] = layer[name]
         if layer["max_channels"] is None:
             del values["select"]
-        values["code"] = code_digest(self.problem)
         values["result"] = RESULT_VERSION
         text = json.dumps(values, sort_keys=True, separators=(",", ":"))
         return hashlib.sha256(text.encode()).hexdigest()
@@ -125,6 +126,7 @@ def make_tasks(study: Study, layers: Iterable[Layer]) -> list[Task]:
             rule=solve.scale if problem == QUANTIZATION else solve.keep,
             time_limit=solve.time_limit,
             seed=study.seed,
+            code=code_digest(problem),
         )
         for layer in layers
         for chunk in layer.chunks
