@@ -1,0 +1,52 @@
+"""The README's script prints what the README says it prints."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+from layers.extract import extract
+
+ROOT = Path(__file__).resolve().parent.parent
+
+
+def blocks(language: str) -> list[str]:
+    text = (ROOT / "README.md").read_text("utf-8")
+    return re.findall(rf"^```{language}\n(.*?)^```$", text, re.MULTILINE | re.DOTALL)
+
+
+def test_script_prints_what_the_readme_says(tmp_path):
+    (script,) = blocks("python")
+    printed = blocks("text")[0]
+    # As the demo extracts it: the dump is the same, so are the numbers.
+    extract("mobilenet-v2", ["features.8.conv.0"], "bundled", tmp_path / "dumps", heldout_count=6)
+    done = subprocess.run(
+        [sys.executable, "-c", script],
+        cwd=tmp_path,
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        text=True,
+        timeout=300,
+        check=False,
+    )
+    assert (done.returncode, done.stdout) == (0, printed), done.stderr
+
+
+def test_files_that_the_readme_points_to_are_there():
+    text = (ROOT / "README.md").read_text("utf-8")
+    targets = re.findall(r"\]\(([^)#:]+)\)", text)
+    assert "docs/ranges.png" in targets
+    for target in targets:
+        assert (ROOT / target).is_file(), target
+    assert (ROOT / "docs" / "ranges.png").stat().st_size <= 300_000
+
+
+def test_commands_of_the_readme_exist():
+    from bounds.cli.app import app
+
+    known = {command.callback.__name__ for command in app.registered_commands if command.callback}
+    used = set(re.findall(r"^layerbounds (\w+)", "\n".join(blocks("sh")), re.MULTILINE))
+    assert used == known
