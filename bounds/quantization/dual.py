@@ -15,11 +15,12 @@ import numpy as np
 from numba import njit
 
 from bounds.quantization.dense import factor_upper, invert_factor, solve_upper
-from bounds.quantization.interior import add_rank_ones, interior_point
+from bounds.quantization.interior import add_rank_ones, images, interior_point
 
-RELATIVE_GAP = 2e-6
-ROUND_GAP = 3e-2  # gap at which violated cuts are looked for: early, while restarts are cheap
-SMALLEST_VALUE = 1e-9  # of the rounded point's error: a bound below that is as good as zero
+RELATIVE_GAP = 1e-5
+ROUND_GAP = 1.0  # gap at which violated cuts are looked for: early, while entering is cheap
+ROUND_SHRINK = 0.1  # and that gap shrinks from round to round
+SMALLEST_GAP = 1e-11  # of the rounded point's error: a bound below that is as good as zero
 CUT_VIOLATION = 1e-3
 NEW_CUT_SHARE = 0.3
 ROUNDING = 2.0**-53
@@ -218,15 +219,25 @@ def enter_cuts(dual, rows, multiplier, slack, begin, end, centre):
     inverse = np.empty((size, size))
     factor_upper(dual, factor)
     invert_factor(factor, work, inverse)
-    one = np.ones(end)
-    used = np.zeros(size)  # how many new cuts share a code: their multipliers must share its room
-    for j in range(begin, end):
-        used[rows[0][j]] += 1.0
-        used[rows[1][j]] += 1.0
-    for j in range(begin, end):
-        spread = primal_slack(inverse, rows, one, j) + 1.0
-        multiplier[j] = NEW_CUT_SHARE / (spread * (end - begin))
-        slack[j] = centre / multiplier[j]
+    fresh = (rows[0][begin:], rows[1][begin:], rows[2][begin:], rows[3][begin:], rows[4][begin:])
+    count = end - begin
+    image = np.empty((count, size))
+    images(inverse, fresh, count, image)
+    products = np.empty((count, count))
+    for j in range(count):
+        i, k = fresh[0][j], fresh[1][j]
+        for t in range(count):
+            products[j, t] = fresh[2][j] * image[t, i] + fresh[3][j] * image[t, k]
+            products[j, t] += fresh[4][j] * image[t, size - 1]
+    widest = 0.0  # row-sum bound on the eigenvalues of the normalised products
+    for j in range(count):
+        total = 0.0
+        for k in range(count):
+            total += abs(products[j, k]) / np.sqrt(products[j, j] * products[k, k])
+        widest = max(widest, total)
+    for j in range(count):
+        multiplier[begin + j] = NEW_CUT_SHARE / (widest * products[j, j])
+        slack[begin + j] = centre / multiplier[begin + j]
 
 
 @njit(cache=True, nogil=True)
@@ -345,7 +356,7 @@ def solve_dual(gram, target, start, lo, hi, room, rounds, pairs=0):
     constant[:n, n] = slope
     constant[n, n] = offset @ slope
     rounded = np.minimum(np.maximum(np.rint(start), lo), hi) - target
-    floor = SMALLEST_VALUE * (rounded @ (gram @ rounded)) + 1e-290
+    smallest = SMALLEST_GAP * (rounded @ (gram @ rounded)) + 1e-16
     primal = np.zeros((size, size))
     dual = np.empty((size, size))
     steps = 0
@@ -353,10 +364,10 @@ def solve_dual(gram, target, start, lo, hi, room, rounds, pairs=0):
         constant, rows, sign, free, multiplier, count + 1, slack, primal
     ):
         for turn in range(rounds + 1):
-            tolerance = ROUND_GAP if turn < rounds else RELATIVE_GAP
+            tolerance = ROUND_GAP * ROUND_SHRINK**turn if turn < rounds else RELATIVE_GAP
             _, centre, more = interior_point(
                 constant, rows, sign, free, multiplier, slack, primal, dual, count + 1,
-                tolerance, floor,
+                tolerance, smallest,
             )  # fmt: skip
             steps += more
             if turn == rounds:

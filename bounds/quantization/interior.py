@@ -130,7 +130,7 @@ def ratio_step(value, move, free, count, share):
 
 @njit(cache=True, nogil=True)
 def interior_point(
-    constant, rows, sign, free, multiplier, slack, primal, dual, count, tolerance, floor
+    constant, rows, sign, free, multiplier, slack, primal, dual, count, tolerance, smallest
 ):
     """Iterate from ``primal`` (X), ``slack`` (s), ``multiplier`` (m), all changed in place.
 
@@ -138,7 +138,7 @@ def interior_point(
         constant: C (N, N). rows: ``a_j = alpha e_first + beta e_second + gamma e_n`` as a tuple of
             these five arrays; row 0 is the corner. free: which are equalities. count: how many.
         primal: (N, N) positive definite, need not be feasible; dual: (N, N), overwritten by S.
-        tolerance: gap, relative to the dual value or to ``floor``, at which to stop.
+        tolerance, smallest: gap, relative to the dual value or absolute, at which to stop.
 
     Returns: gap reached (absolute), mean complementarity product, iterations.
     """
@@ -200,7 +200,7 @@ def interior_point(
             lost += abs(miss * multiplier[j])
         centre = total / pairs
         gap = total + lost
-        if not gap > tolerance * max(value, floor):
+        if not gap > max(tolerance * value, smallest):
             return gap, centre, iteration
 
         newton_matrix(image_x, image_s, rows, sign, count, newton)
