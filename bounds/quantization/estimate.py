@@ -5,12 +5,16 @@ from __future__ import annotations
 import numpy as np
 from numba import njit
 
+EXPONENT = 0.3
+
 
 @njit(cache=True, nogil=True)
 def estimate_nodes(factor, centre, slope, cut, cut_at, lo, hi, radius, probes, seed):
     """Mean estimated number of nodes of cost below ``radius``; arguments as for ``walk_on``.
 
-    Each dive follows a random feasible child and multiplies the numbers of children.
+    Each dive follows a random feasible child and divides by its probability. Children are drawn in
+    proportion to the volume left under the radius, ``(radius - cost)^(levels left / 2)``: with
+    uniform draws the rare paths that carry the tree are hardly ever met.
     """
     np.random.seed(seed)  # noqa: NPY002 (all that numba offers inside a kernel; seeded)
     n = centre.shape[0]
@@ -26,6 +30,8 @@ def estimate_nodes(factor, centre, slope, cut, cut_at, lo, hi, radius, probes, s
             chosen = 0.0
             chosen_cost = 0.0
             count = 0
+            share = 0.0
+            chosen_share = 1.0
             r = factor[i, i]
             curvature = r * r + cut[i]
             middle = (
@@ -46,14 +52,17 @@ def estimate_nodes(factor, centre, slope, cut, cut_at, lo, hi, radius, probes, s
                     if child >= radius:
                         break
                     count += 1
-                    if np.random.random() * count < 1.0:  # noqa: NPY002 (reservoir: uniform)
+                    volume = (1.0 - child / radius) ** (0.5 * i * EXPONENT)
+                    share += volume
+                    if np.random.random() * share < volume:  # noqa: NPY002 (reservoir)
                         chosen = step
                         chosen_cost = child
+                        chosen_share = volume
                     z += direction
             if count == 0:
                 break
-            weight *= count
-            total += weight
+            total += weight * count
+            weight *= share / chosen_share
             d[i] = chosen
             cost = chosen_cost
     return total / probes

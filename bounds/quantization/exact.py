@@ -29,7 +29,7 @@ Floats = NDArray[np.float64]
 
 EASY_NODES = 300_000
 SLICE_NODES = 1_000_000
-THETAS = (0.0, 0.5, 0.7, 0.8, 0.9)
+THETAS = (0.0, 0.5, 0.7, 0.8, 0.9, 0.95)
 PROBES = 400
 HARD_BEAM = 128
 
