@@ -1,0 +1,43 @@
+"""Exact search against solvers that share no code with it: SCIP, and Gurobi where present."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from bounds import quantization_range
+from tests.bounds.quantization.instances import instance
+from tests.bounds.quantization.reference import gurobi, scip
+
+
+@pytest.mark.parametrize("kind", ["random", "clipped"])
+@pytest.mark.parametrize(("n", "bits"), [(6, 2), (8, 3), (9, 4), (6, 8)])
+def test_scip_agrees(kind, n, bits):
+    problem = instance(kind, n, bits, 21, channels=1)
+    found = quantization_range(problem.gram, problem.weights, bits=bits, scale=problem.scale)
+    answer = scip(problem.gram, problem.weights[0] / problem.scale, *problem.box)
+    assert answer.finished
+    codes = answer.codes * problem.scale - problem.weights[0]
+    assert found.status[0] == "exact"
+    assert codes @ problem.gram @ codes == pytest.approx(found.upper[0], rel=1e-5, abs=1e-6)
+    assert found.upper[0] <= codes @ problem.gram @ codes * (1 + 1e-9)
+
+
+def test_gurobi_agrees_at_the_papers_size():
+    pytest.importorskip("gurobipy", reason="optional cross-check: pip install gurobipy")
+    rng = np.random.default_rng(2)
+    rows = rng.standard_normal((300, 36)) @ (np.eye(36) + 0.15 * rng.standard_normal((36, 36)))
+    gram = rows.T @ rows
+    for bits in (2, 4):
+        weights = rng.standard_normal((2, 36))
+        scale = 2.5 / 2 ** (bits - 1)
+        found = quantization_range(gram, weights, bits=bits, scale=scale)
+        assert (found.status == "exact").all()
+        for c in range(2):
+            lo, hi = -(2 ** (bits - 1)), 2 ** (bits - 1) - 1
+            answer = gurobi(gram, weights[c] / scale, lo, hi)
+            difference = answer.codes * scale - weights[c]
+            error = difference @ gram @ difference
+            assert found.upper[c] <= error * (1 + 1e-9)
+            if answer.finished:
+                assert error == pytest.approx(found.upper[c], rel=1e-6)
