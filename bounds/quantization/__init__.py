@@ -42,10 +42,10 @@ def quantization_range(
         gram: (n, n), raw sum over rows of ``X^T X``; weights: (channels, n).
         bits: codes are -2^(b-1) .. 2^(b-1)-1.
         scale: the step ``s``, one for all channels or (channels,).
-        method: ``rtn``, ``gptq``, ``descent``, ``beam`` attain an error only; ``sdp`` and ``park-boyd`` prove
-            a bound by our dual solver (the latter also rounds its solution at random),
-            ``sdp-scs`` by cvxpy and SCS; ``exact`` searches until the optimum is proven or a
-            limit is met.
+        method: ``rtn``, ``gptq``, ``descent`` and ``beam`` attain an error only; ``sdp`` and
+            ``park-boyd`` prove a bound by our dual solver (the latter also rounds its solution at
+            random), ``sdp-scs`` by cvxpy and SCS; ``exact`` searches until the optimum is proven
+            or a limit is met.
         time_limit: seconds per channel; node_limit: search nodes per channel.
         tolerance: relative gap up to which a finished search is called exact.
         seed: of the random roundings.

@@ -52,7 +52,7 @@ def proven(
         if inner > 0:
             root = centred.doubt + np.sqrt(centred.doubt**2 + 4 * inner * room)
             radius = np.minimum(radius, np.square(root / (2 * inner)) * (1 + 1e-12))
-    slack = walk_slack(factor, room, radius, centred.doubt)
+    slack = walk_slack(factor, room, radius, centred.doubt, codes.hi - codes.lo + 1.0)
     total = codes.to_error(np.asarray(centred.value + cost - slack, np.longdouble))
     return np.maximum(0.0, np.nextafter(total.astype(np.float64), -np.inf))
 

@@ -99,13 +99,17 @@ def factorise(matrix: Floats | Extended) -> Factor:
     raise ArithmeticError("the Gram passed its definiteness check and yet has no factor")
 
 
-def walk_slack(factor: Factor, cost: Floats, radius_squared: Floats, entry: Floats) -> Floats:
+def walk_slack(
+    factor: Factor, cost: Floats, radius_squared: Floats, entry: Floats, width: float
+) -> Floats:
     """How far a search's own cost can be from the true one, per channel.
 
     Args:
         cost: (channels,) upper bound on the true cost ``g^T d + d^T H d`` of the points meant.
         radius_squared: (channels,) upper bound on ``||d||^2`` of these points.
         entry: (channels,) rounding of one extra additive term per unit of ``||d||``.
+        width: of the box; siblings are ordered by their distance from a minimiser known to about
+            ``2^-53 width``, so a sibling may be passed over that is cheaper by as much.
     """
     n = len(factor.order)
     unit = (n + 4) * 2.0**-53
@@ -120,4 +124,5 @@ def walk_slack(factor: Factor, cost: Floats, radius_squared: Floats, entry: Floa
         + (factor.residual + factor.shift) * radius_squared
         + 4 * unit * cost
         + entry * length
+        + 2.0**-49 * width * np.sqrt(factor.trace * cost)
     ) * (1 + 1e-6)

@@ -39,7 +39,7 @@ def test_minmax_clips_nothing():
 def test_channel_rules_treat_channels_alone():
     weights = np.random.default_rng(2).standard_normal((3, 40)) * [[1], [10], [100]]
     scales = choose_scale(weights, 4, "mse-channel")
-    assert np.allclose(scales, [choose_scale(row[None, :], 4) for row in weights])
+    assert np.allclose(scales, [float(choose_scale(row[None, :], 4)) for row in weights])
 
 
 def test_a_normal_distribution_at_four_bits():
