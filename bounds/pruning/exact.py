@@ -12,17 +12,21 @@ import time
 
 import numpy as np
 
-from bounds.definite import eigenvalue_lower_bound
-from bounds.limits import CLOCK_EVERY, Limits
+from bounds.limits import Limits
 from bounds.problem import Floats, Problem
-from bounds.pruning.branch import explore
 from bounds.pruning.core import Core, Ints, Mask
-from bounds.pruning.perspective import multipliers, verified_value
+from bounds.pruning.newton import start_cone
 from bounds.pruning.refit import core_upper, refit, support_lower
 from bounds.pruning.swap import swap
+from bounds.pruning.tree import advance
 
 #: Complete supports within rounding of the incumbent that are re-evaluated; beyond, slack counts.
 LEAVES = 4096
+#: Open nodes held at first and at most; then the search goes deep instead of wide.
+OPEN_NODES, MOST_OPEN = 128, 32768
+#: Operations between two looks at the clock.
+WORK = 3e7
+DEBUG = {}
 
 
 def exact(core: Core, problem: Problem, limits: Limits) -> tuple[Mask, Floats, Mask, Ints]:
@@ -37,56 +41,61 @@ def exact(core: Core, problem: Problem, limits: Limits) -> tuple[Mask, Floats, M
     nodes = np.zeros(core.channels, np.int64)
     if core.size == 0:
         return masks, lower, ~finished, nodes
-    inverse: Floats = np.linalg.inv(core.gram).astype(np.float64)
-    p, d = multipliers(core, accuracy=1e-3)
-    d *= 1 - 1e-6
     for c in range(core.channels):
-        lower[c], finished[c], nodes[c] = _search(core, c, inverse, p[c], d[c], masks, limits)
+        lower[c], finished[c], nodes[c] = _search(core, c, masks, limits)
     return masks, lower, finished, nodes
 
 
-def _search(
-    core: Core, c: int, inverse: Floats, p: Floats, d: Floats, masks: Mask, limits: Limits
-) -> tuple[float, bool, int]:
-    m = core.size
+def _search(core: Core, c: int, masks: Mask, limits: Limits) -> tuple[float, bool, int]:
+    m, groups = core.size, core.capacity.size
     row = np.array([c])
-    slack = core.slack
-    if not eigenvalue_lower_bound(core.gram - np.diag(d)) > 0:
-        d = np.full(m, 0.5 * core.eigen)
-    if slack >= 0.5:
-        return verified_value(core, c, p, d), False, 0
+    floor = 1e-3 * core.eigen
+    slack = core.slack * 1e3
     start = core_upper(core, refit(core, masks[row], row), row)[0]
-    incumbent = float(start)
+    if not start > 0:
+        return 0.0, True, 0
     best = masks[c].copy()
-    a = np.empty((m + 2, m, m))
-    w = np.empty((m + 2, m))
-    state = np.zeros((m + 2, m), np.int64)
-    cost = np.zeros(m + 2)
-    bound = np.zeros(m + 2)
-    a[0], w[0] = inverse, core.weights[c]
+    pool = OPEN_NODES
+    state = np.zeros((pool, m), np.int64)
+    p, d, tau = np.zeros((pool, m)), np.zeros((pool, m)), np.zeros((pool, m))
+    t, mu, bound = np.zeros((pool, groups)), np.zeros(pool), np.zeros(pool)
+    d[0] = 0.5 * core.eigen
+    w = core.weights[c]
+    p[0] = d[0] * w
+    first = 0.1 * float(w @ core.gram @ w) / m
+    start_cone(p[0], d[0], core.group, core.capacity, m, tau[0], t[0], first)
+    mu[0] = -first
     leaves = np.zeros((LEAVES, m), bool)
-    top, found, used = 1, 0, 0
+    top, found = 1, 0
+    limit = float(start) * (1 + slack) / (1 - slack)
+    theta, budget = DEBUG.get("theta", 0.5), DEBUG.get("budget", 300)
+    counts = np.zeros(4, np.int64)
     began = time.perf_counter()
     while top > 0:
-        budget = CLOCK_EVERY if limits.nodes is None else min(CLOCK_EVERY, limits.nodes - used)
-        if budget <= 0:
+        most = 1 << 60 if limits.nodes is None else limits.nodes - int(counts[0])
+        if most <= 0:
             break
         if limits.seconds is not None and time.perf_counter() - began > limits.seconds:
             break
-        top, incumbent, found, done = explore(
-            a, w, state, cost, bound, top, core.group, core.capacity, d,
-            incumbent, best, slack, leaves, found, budget,
+        if top > bound.size - 2 and bound.size < MOST_OPEN:
+            state, p, d, tau, t, mu, bound = (
+                np.concatenate((a, np.zeros_like(a))) for a in (state, p, d, tau, t, mu, bound)
+            )
+        top, limit, found, theta = advance(
+            core.gram, w, core.group, core.capacity, core.eigen, floor, slack, limit, best, leaves,
+            found, top, state, p, d, tau, t, mu, bound, theta, budget, WORK, most,
+            bound.size < MOST_OPEN, counts,
         )  # fmt: skip
-        used += done
+    DEBUG.setdefault("log", []).append((time.perf_counter() - began, counts.copy(), theta))
     masks[c] = best
     # Every support dropped by the kernel has an error of at least this (see ``slack`` above).
-    lower = incumbent * (1 + slack)
+    lower = limit * (1 - slack)
     if found > LEAVES:
-        lower = min(lower, incumbent * (1 - slack) * (1 - slack))
+        lower = lower * (1 - 2 * slack)
     elif found:
         list_ = leaves[:found]
         where = np.full(found, c)
         lower = min(lower, support_lower(core, list_, refit(core, list_, where), where).min())
     if top > 0:
-        lower = min(lower, max(bound[:top].min() * (1 - slack), verified_value(core, c, p, d)))
-    return lower, top == 0, used
+        lower = min(lower, bound[:top].min() * (1 - slack))
+    return lower, top == 0, int(counts[0])

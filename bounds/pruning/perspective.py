@@ -17,12 +17,14 @@ import numpy as np
 
 from bounds.definite import eigenvalue_lower_bound
 from bounds.problem import Floats, form, rounding_factor
-from bounds.pruning.barrier import maximise
 from bounds.pruning.core import Core
+from bounds.pruning.newton import climb, start_cone
 
 #: Relative duality gap at which the barrier stops: 4e-5 dB.
 ACCURACY = 1e-5
 STEPS = 120
+#: M keeps this share of G's smallest eigenvalue; what that costs is below the accuracy.
+FLOOR = 1e-6
 
 
 @dataclass(frozen=True)
@@ -61,24 +63,19 @@ def multipliers(
     core: Core, accuracy: float = ACCURACY, steps: int = STEPS
 ) -> tuple[Floats, Floats]:
     """Good (p, d) per channel, each (channels, m), in core units; not yet proven."""
-    d = np.full((core.channels, core.size), 0.5 * core.eigen)
+    m, groups = core.size, core.capacity.size
+    d = np.full((core.channels, m), 0.5 * core.eigen)
     p = d * core.weights
-    linear = core.weights @ core.gram
-    energy = (linear * core.weights).sum(axis=1)
+    energy = ((core.weights @ core.gram) * core.weights).sum(axis=1)
+    h, y, k = np.empty((m, m)), np.empty(m), np.empty((2 * m, 2 * m))
     for c in range(core.channels):
         if energy[c] > 0:
-            maximise(
-                core.gram,
-                linear[c],
-                float(energy[c]),
-                core.group,
-                core.capacity,
-                p[c],
-                d[c],
-                1.0,
-                accuracy,
-                steps,
-            )
+            tau, t, mu = np.empty(m), np.empty(groups), 0.1 * float(energy[c]) / m
+            start_cone(p[c], d[c], core.group, core.capacity, m, tau, t, mu)
+            climb(
+                core.gram, core.weights[c], 0.0, core.group, core.capacity, m, p[c], d[c], tau, t,
+                mu, np.inf, accuracy, FLOOR * core.eigen, steps, h, y, k,
+            )  # fmt: skip
     return p, d
 
 
