@@ -13,8 +13,9 @@ from bounds.definite import eigenvalue_lower_bound
 Floats = NDArray[np.float64]
 Extended = NDArray[np.longdouble]
 
-#: Relative shift of the diagonal tried in turn when a Gram is singular to working precision.
-SHIFTS = (0.0, 2.0**-52, 2.0**-48, 2.0**-44, 2.0**-40)
+#: Relative shift of the diagonal tried in turn when a Gram is singular to working precision; the
+#: last makes every Gram definite that ``check_problem`` admits (``DEFINITENESS_TOLERANCE``).
+SHIFTS = (0.0, 2.0**-52, 2.0**-48, 2.0**-44, 2.0**-40, 2.0**-36, 2.0**-32)
 EXTENDED_UNIT = np.finfo(np.longdouble).eps
 
 
@@ -108,8 +109,9 @@ def walk_slack(
         cost: (channels,) upper bound on the true cost ``g^T d + d^T H d`` of the points meant.
         radius_squared: (channels,) upper bound on ``||d||^2`` of these points.
         entry: (channels,) rounding of one extra additive term per unit of ``||d||``.
-        width: of the box; siblings are ordered by their distance from a minimiser known to about
-            ``2^-53 width``, so a sibling may be passed over that is cheaper by as much.
+        width: of the box. Siblings are ordered by distance from a minimiser known to within about
+            ``2^-51 width``, so one may be passed over on the other side that is cheaper by a hair;
+            both are at least half a step away then, so the hair is a share of the cost itself.
     """
     n = len(factor.order)
     unit = (n + 4) * 2.0**-53
@@ -124,5 +126,5 @@ def walk_slack(
         + (factor.residual + factor.shift) * radius_squared
         + 4 * unit * cost
         + entry * length
-        + 2.0**-49 * width * np.sqrt(factor.trace * cost)
+        + 2.0**-48 * width * cost
     ) * (1 + 1e-6)
