@@ -18,7 +18,6 @@ from pathlib import Path
 from typing import TypeVar
 
 import numpy as np
-import pandas as pd
 
 from bounds.problem import check_problem
 from bounds.quantization import choose_scale, quantization_range
@@ -26,6 +25,7 @@ from bounds.quantization.codes import CodeProblem, make_codes
 from bounds.quantization.grid import check_scale, integer_range
 from bounds.quantization.model import solve_relaxation
 from layers.dump import read_dump
+from tests.benchmarks.rows import Row, write_csv
 from tests.bounds.quantization.reference import gurobi, scip
 
 Result = TypeVar("Result")
@@ -71,7 +71,7 @@ def conic(codes: CodeProblem, c: int, solver: str) -> float:
     return float(answer.value * codes.scale[c] ** 2 * codes.unit)
 
 
-def measure(folder: Path, seconds: float, channels: int) -> pd.DataFrame:
+def measure(folder: Path, seconds: float, channels: int) -> list[Row]:
     """One row per problem: seconds, gaps to the optimum in dB, nodes."""
     rows = []
     others = {"scip": scip}
@@ -83,7 +83,7 @@ def measure(folder: Path, seconds: float, channels: int) -> pd.DataFrame:
         solve = partial(quantization_range, gram, bits=bits, scale=scale)
         batch, _ = timed(partial(solve, weights), REPEATS)
         for c in np.linspace(0, len(weights) - 1, channels).astype(int):
-            row: dict[str, object] = {"layer": layer, "bits": bits, "channel": c}
+            row: Row = {"layer": layer, "bits": bits, "channel": c}
             row["exact"], exact = timed(partial(solve, weights[c]), REPEATS)
             row["sdp"], sdp = timed(partial(solve, weights[c], method="sdp"), REPEATS)
             row["exact in a batch"] = batch / len(weights)
@@ -98,7 +98,12 @@ def measure(folder: Path, seconds: float, channels: int) -> pd.DataFrame:
                 )
                 row |= {f"{name} finished": answer.finished, f"{name} nodes": answer.nodes}
             rows.append(row)
-    return pd.DataFrame(rows)
+    return rows
+
+
+def median(rows: list[Row], name: str) -> float:
+    """Median of one column."""
+    return statistics.median(float(str(row[name])) for row in rows)
 
 
 def main() -> None:
@@ -112,21 +117,28 @@ def main() -> None:
     warm = np.eye(4) + 0.1
     for method in ("exact", "sdp"):
         quantization_range(warm, np.ones((1, 4)), bits=2, scale=0.3, method=method)
-    table = measure(options.folder, options.seconds, options.channels)
-    table.to_csv(options.csv, index=False)
-    print(f"{len(table)} problems of {options.folder}, one thread; seconds are medians per channel")
-    for bits, part in table.groupby("bits"):
-        exact = statistics.median(part["exact in a batch"])
-        sdp = statistics.median(part["sdp"])
+    rows = measure(options.folder, options.seconds, options.channels)
+    write_csv(options.csv, rows)
+    print(f"{len(rows)} problems of {options.folder}, one thread; seconds are medians a channel")
+    for bits in BITS:
+        part = [row for row in rows if row["bits"] == bits]
+        exact, sdp = median(part, "exact in a batch"), median(part, "sdp")
         print(f"bits {bits}: exact {exact * 1e3:.3f} ms in a batch, sdp {sdp * 1e3:.2f} ms alone")
         for name in ("scs", "clarabel", "scip", "gurobi"):
-            if name not in part:
+            if name not in part[0]:
                 continue
-            median = statistics.median(part[name])
             base, label = (sdp, "sdp") if name in ("scs", "clarabel") else (exact, "exact")
-            finished = part.get(f"{name} finished")
-            closed = "" if finished is None else f", closed {int(finished.sum())} of {len(part)}"
-            print(f"   {name:9s} {median:9.4f} s   {median / base:10.0f} x {label}{closed}")
+            middle = median(part, name)
+            line = f"   {name:9s}{middle:9.4f} s {middle / base:9.0f} x {label}"
+            if f"{name} finished" in part[0]:
+                closed = sum(bool(row[f"{name} finished"]) for row in part)
+                line += f", closed {closed} of {len(part)} in {options.seconds:g} s"
+            else:
+                apart = [float(str(row[f"{name} value dB"])) for row in part]
+                ours = [float(str(row["sdp gap dB"])) for row in part]
+                worst = max(a - b for a, b in zip(ours, apart, strict=True))
+                line += f", its value above our bound by {worst:.4f} dB at most"
+            print(line)
     print(f"written to {options.csv}")
 
 

@@ -14,15 +14,15 @@ import time
 from pathlib import Path
 
 import numpy as np
-import pandas as pd
 
 from bounds.quantization import choose_scale, quantization_range
 from layers.dump import read_dump
+from tests.benchmarks.rows import Row, show, write_csv
 
 HEURISTICS = ("rtn", "gptq", "descent", "beam")
 
 
-def measure(path: Path, bits: int, size: int | None) -> dict[str, object]:
+def measure(path: Path, bits: int, size: int | None, channels: int | None) -> Row:
     """One row: a layer at one bit width."""
     batch, nodes, slowest, total, exact = [], 0, 0.0, 0, 0
     loss: dict[str, list[np.ndarray]] = {name: [] for name in HEURISTICS}
@@ -30,6 +30,8 @@ def measure(path: Path, bits: int, size: int | None) -> dict[str, object]:
     for chunk in dump.chunks(size):
         weights = chunk.weights.astype(np.float16).astype(np.float64)
         scale = choose_scale(weights, bits)
+        if channels is not None:
+            weights = weights[np.linspace(0, len(weights) - 1, channels).astype(int)]
         begin = time.perf_counter()
         found = quantization_range(chunk.gram, weights, bits=bits, scale=scale)
         batch.append((time.perf_counter() - begin) / len(weights))
@@ -47,7 +49,7 @@ def measure(path: Path, bits: int, size: int | None) -> dict[str, object]:
             ).upper
             with np.errstate(divide="ignore", invalid="ignore"):
                 loss[name].append(np.nan_to_num(10 * np.log10(upper / found.upper)))
-    row: dict[str, object] = {
+    row: Row = {
         "layer": dump.layer,
         "bits": bits,
         "problems": total,
@@ -69,20 +71,21 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("folder", type=Path)
     parser.add_argument("--bits", type=int, nargs="+", default=[2, 3, 4, 5, 6, 7, 8])
+    parser.add_argument("--chunk", type=int, default=36, help="0: whole layers")
+    parser.add_argument("--channels", type=int, help="evenly spaced; all by default")
     parser.add_argument("--only", default="", help="part of the file name")
     parser.add_argument("--csv", type=Path, default=Path("benchmark-quantization-layers.csv"))
     options = parser.parse_args()
     rows = [
-        measure(path, bits, 36)
+        measure(path, bits, options.chunk or None, options.channels)
         for path in sorted(options.folder.glob("*.safetensors"))
         if options.only in path.name
         for bits in options.bits
     ]
-    table = pd.DataFrame(rows)
-    table.to_csv(options.csv, index=False)
-    with pd.option_context("display.width", 250, "display.max_columns", 30):
-        print(table.round(3).to_string(index=False))
-    print(f"{table['exact'].sum()} of {table['problems'].sum()} problems proven exact")
+    write_csv(options.csv, rows)
+    print(show(rows))
+    exact, problems = (sum(int(str(row[n])) for row in rows) for n in ("exact", "problems"))
+    print(f"{exact} of {problems} problems proven exact; written to {options.csv}")
 
 
 if __name__ == "__main__":
