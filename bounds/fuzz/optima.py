@@ -1,0 +1,109 @@
+"""True optima by brute force: an interval in extended precision, and exact where that is needed."""
+
+from __future__ import annotations
+
+import itertools
+from dataclasses import dataclass
+from fractions import Fraction
+from functools import lru_cache
+
+import numpy as np
+from numpy.typing import NDArray
+
+from bounds.definite import power_of_two_balance
+from bounds.fuzz.rational import ExactForm
+
+Floats = NDArray[np.float64]
+Extended = NDArray[np.longdouble]
+
+#: Rounding units of the two screening stages.
+UNITS = (2.0**-53, float(np.finfo(np.longdouble).eps) / 2)
+
+
+@lru_cache(maxsize=64)
+def all_codes(lo: int, hi: int, n: int) -> Floats:
+    """Every code vector of the box, (levels^n, n)."""
+    return np.array(list(itertools.product(range(lo, hi + 1), repeat=n)), np.float64)
+
+
+@dataclass(frozen=True)
+class GridOptimum:
+    """The least error on the grid: at least ``floor``; ``near`` holds every code that may be it."""
+
+    form: ExactForm
+    scale: float
+    floor: np.longdouble
+    near: Floats
+
+    def exact(self) -> Fraction:
+        """The optimum as a rational."""
+        return min(self.form.grid_error(codes, self.scale) for codes in self.near)
+
+    def is_above(self, value: float) -> bool:
+        """Whether the optimum is at least ``value``; rationals only when it is close."""
+        return bool(np.longdouble(value) <= self.floor) or Fraction(value) <= self.exact()
+
+
+def grid_optimum(
+    form: ExactForm, gram: Floats, weights: Floats, scale: float, lo: int, hi: int
+) -> GridOptimum:
+    """Screen all codes in doubles, then the near-best in extended precision.
+
+    With the Gram balanced to a diagonal below 2, ``|d|^T |G| |d| <= 2 (sum |d_i|)^2`` bounds the
+    rounding of every candidate's error (Higham, ch. 3).
+    """
+    n = len(weights)
+    codes = all_codes(lo, hi, n)
+    wide = np.longdouble
+    balance = power_of_two_balance(np.diag(gram))
+    top = np.maximum(np.abs(weights), scale * max(abs(lo), abs(hi))) / balance
+    row = 2.0 ** -np.floor(np.log2(top.max()))
+    row_balance = row / balance
+    balanced = gram * balance[:, None] * balance[None, :]
+    # first in doubles: forming the difference loses as much as its largest term
+    plain = (codes * scale - weights) * row_balance
+    cost = ((plain @ balanced) * plain).sum(axis=1)
+    size = np.abs(plain).sum(axis=1)
+    whole = (top * row).sum()
+    doubt = 16 * (n + 4) * UNITS[0] * size * (size + whole) + (8 * UNITS[0] * whole) ** 2
+    codes = codes[cost - doubt <= (cost + doubt).min()]
+    # then extended precision, where the difference loses nothing but its own last bit
+    exact = (codes.astype(wide) * wide(scale) - weights) * row_balance
+    cost = ((exact @ balanced.astype(wide)) * exact).sum(axis=1)
+    doubt = 8 * (n + 4) * wide(UNITS[1]) * np.square(np.abs(exact).sum(axis=1)) + wide(1e-300)
+    near = cost - doubt <= (cost + doubt).min()
+    floor = (cost - doubt).min() / wide(row) / wide(row)
+    return GridOptimum(form, scale, floor, codes[near])
+
+
+def sparse_witness(gram: Floats, weights: Floats, keep: int, reach: float) -> tuple[float, Floats]:
+    """An error that some ``keep``-sparse vector attains, and the vector (n,).
+
+    For Grams without an exact optimum. Only vectors with
+    ``sum G_ii (v-w)_i^2 <= reach^2 sum G_ii w_i^2`` are considered; errors count from zero up.
+    """
+    n = len(weights)
+    balance = power_of_two_balance(np.diag(gram))
+    balanced = gram * balance[:, None] * balance[None, :]
+    target = weights / balance
+    wide = np.longdouble
+    diagonal = np.diag(balanced)
+    room = reach**2 * float(diagonal @ target**2)
+    best, vector = float(target @ balanced @ target), np.zeros(n)
+    for support in itertools.combinations(range(n), min(keep, n)):
+        index = np.array(support, int)
+        out = np.setdiff1d(np.arange(n), index)
+        pull = balanced[np.ix_(index, out)] @ target[out]
+        values, basis = np.linalg.eigh(balanced[np.ix_(index, index)])
+        for share in (1e-15, 1e-12, 1e-9, 1e-6):
+            used = values > share * values.max(initial=0.0)
+            step = basis[:, used] @ ((basis[:, used].T @ pull) / values[used])
+            v = np.zeros(n)
+            v[index] = target[index] + step
+            d = v.astype(wide) - target
+            if float(diagonal @ (d * d)) > room:
+                continue
+            error = max(float(d @ balanced.astype(wide) @ d), 0.0)
+            if error < best:
+                best, vector = error, v * balance
+    return best, vector
