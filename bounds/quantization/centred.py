@@ -41,6 +41,10 @@ def centre(
     slope = 2 * pull
     size = (np.abs(offsets) @ np.abs(codes.gram).astype(wide)) * 2
     reach = np.abs(offsets) + 1
+    # offsets carry the rounding of w / s, far above their own last digits for weights on the grid
+    wobble = np.finfo(wide).eps * (np.abs(point) + 2 * np.abs(offsets))
+    drift = 2 * (wobble @ np.abs(codes.gram).astype(wide))
+    value = value - ((size + drift) * wobble).sum(axis=1)
     if np.any(cut):
         z = point.astype(wide)
         weight, ahead = np.asarray(cut, wide), z - np.asarray(cut_at, wide)
@@ -51,7 +55,7 @@ def centre(
     inward = ((point == codes.lo) & (slope > 0)) | ((point == codes.hi) & (slope < 0))
     kept = np.where(inward, slope, 0).astype(np.float64)
     gamma = 4 * (codes.features + 8) * np.finfo(wide).eps
-    doubt = np.sqrt(np.square(np.abs(slope - kept) + gamma * size).sum(axis=1))
+    doubt = np.sqrt(np.square(np.abs(slope - kept) + gamma * size + drift).sum(axis=1))
     value = value - gamma * (size * reach).sum(axis=1)
     return Centred(point, value, kept, doubt.astype(np.float64))
 

@@ -12,8 +12,12 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from bounds.errors import ProblemError
 from bounds.problem import Problem, form_upper
 from bounds.quantization.boxqp import box_minimisers
+
+#: Largest weight in units of the scale; squares of larger ones overflow.
+FARTHEST = 1e100
 
 Floats = NDArray[np.float64]
 Extended = NDArray[np.longdouble]
@@ -52,8 +56,13 @@ class CodeProblem:
 
     def errors(self, codes: Floats) -> Floats:
         """True errors (channels,) of codes (channels, n), rounded outward."""
-        values = codes.astype(np.longdouble) * self.scale[:, None].astype(np.longdouble)
-        return form_upper(self.gram * self.unit, values - self.weights)
+        # half of the scale's digits at a time: both products and their difference to w are exact
+        # where they cancel, however many bits the codes have
+        mantissa, exponent = np.frexp(self.scale[:, None])
+        high = np.ldexp(np.rint(np.ldexp(mantissa, 26)), exponent - 26)
+        wide = codes.astype(np.longdouble)
+        values = wide * high - self.weights + wide * (self.scale[:, None] - high)
+        return form_upper(self.gram * self.unit, values)
 
     def costs(self, codes: Floats) -> Extended:
         """Errors in normalised units, extended precision, not rounded outward."""
@@ -83,8 +92,15 @@ def make_codes(problem: Problem, scale: Floats, lo: int, hi: int) -> CodeProblem
     live = problem.live
     gram = np.ascontiguousarray(problem.gram[np.ix_(live, live)])
     unit = float(np.exp2(np.round(np.log2(np.diag(gram).mean())))) if live.any() else 1.0
-    gram = gram / unit
     weights = np.ascontiguousarray(problem.weights[:, live])
-    targets = weights / scale[:, None]
+    with np.errstate(over="ignore", under="ignore"):
+        normal = gram / unit
+        targets = weights / scale[:, None]
+        exact = (normal * unit == gram).all()
+    if not exact:
+        raise ProblemError("inputs differ in size by more than float64 can hold; rescale the gram")
+    if not (np.abs(targets) < FARTHEST).all():
+        raise ProblemError(f"weights are over {FARTHEST:g} times the scale; choose a larger scale")
+    gram = normal
     start = box_minimisers(gram, targets, float(lo), float(hi)) if live.any() else targets
     return CodeProblem(problem, gram, unit, weights, scale, lo, hi, targets, start)

@@ -42,7 +42,8 @@ def proven(
     The true optimum has an error of at most ``upper``; strong convexity and the box say how far it
     can be from the centre, and ``walk_slack`` what rounding can be worth that far out.
     """
-    room = np.asarray(upper / (codes.scale**2 * codes.unit) * (1 + 1e-12) - centred.value, float)
+    square = np.square(codes.scale.astype(np.longdouble)) * codes.unit
+    room = np.asarray(upper / square * (1 + 1e-12) - centred.value, float)
     room = np.maximum(room, 0.0) + 1e-300
     reach = np.maximum(codes.hi - centred.point, centred.point - codes.lo)
     radius = np.square(reach).sum(axis=1)

@@ -1,0 +1,63 @@
+"""Rounding that once broke a bound or a run, each case the smallest that showed it."""
+
+from __future__ import annotations
+
+from fractions import Fraction
+
+import numpy as np
+import pytest
+
+from bounds import quantization_range
+from bounds.errors import ProblemError
+from bounds.fuzz.rational import ExactForm
+from bounds.limits import Limits
+from bounds.problem import check_problem
+from bounds.quantization.codes import make_codes
+from bounds.quantization.exact import search
+from bounds.quantization.grid import integer_range
+
+
+@pytest.mark.parametrize("bits", [3, 8, 12, 16])
+@pytest.mark.parametrize("outward", [0, 1, 2])
+def test_weights_a_last_digit_beyond_the_ends_of_the_grid(bits, outward):
+    """There ``z - w/s`` is all rounding of the division, and ``s z - w`` of the product."""
+    rng = np.random.default_rng([bits, outward])
+    lo, hi = integer_range(bits)
+    for _ in range(100):
+        n = int(rng.integers(1, 4))
+        rows = rng.standard_normal((n + 2, n))
+        gram = np.tril(product := rows.T @ rows) + np.tril(product, -1).T
+        scale = float(10 ** rng.uniform(-3, 0))
+        codes = rng.choice([lo, hi], n).astype(float)
+        weights = codes * scale
+        for _ in range(outward):
+            weights = np.nextafter(weights, np.sign(codes) * np.inf)
+        problem = make_codes(check_problem(gram, weights), np.array([scale]), lo, hi)
+        found = search(problem, codes[None], Limits())
+        true = ExactForm(gram, weights).grid_error(codes, scale)
+        assert Fraction(float(found.lower[0])) <= true
+        assert Fraction(float(problem.errors(codes[None])[0])) >= true
+
+
+@pytest.mark.parametrize("curvature", [1e-14, 1e-12, 1e-11, 1e-10])
+@pytest.mark.parametrize("method", ["descent", "beam", "sdp", "exact"])
+def test_every_gram_that_is_accepted_is_solved(curvature, method):
+    """Streaming may leave a singular Gram slightly indefinite; ``check_problem`` admits that."""
+    gram = np.array([[1, 1 + curvature], [1 + curvature, 1]])
+    found = quantization_range(gram, [[0.3, -0.7]], bits=3, scale=0.5, method=method)
+    assert np.isfinite(found.upper).all()
+    assert (found.lower <= found.upper).all()
+
+
+def test_what_doubles_cannot_hold_is_named():
+    with pytest.raises(ProblemError, match="times the scale"):
+        quantization_range(np.eye(2), [[1.0, 2.0]], bits=3, scale=1e-200)
+    with pytest.raises(ProblemError, match="differ in size"):
+        quantization_range(np.diag([1e200, 1e-200]), [[1.0, 2.0]], bits=3, scale=0.5)
+
+
+@pytest.mark.parametrize("factor", [1e-300, 1e-200, 1e150])
+def test_tiny_and_huge_weights_do_not_overflow_the_proof(factor):
+    gram = np.array([[2.0, 0.5], [0.5, 1.0]])
+    found = quantization_range(gram, np.array([[0.3, 7.1]]) * factor, bits=3, scale=factor)
+    assert (found.lower <= found.upper).all()
