@@ -100,7 +100,7 @@ class Truth:
     def is_above(self, c: int, value: float) -> bool:
         """Whether the optimum of channel ``c`` is at least ``value``."""
         if self.grid:
-            return value == 0 or self.grid[c].is_above(value)
+            return self.grid[c].is_above(value)
         optimum = self.sparse[c]
         return optimum is not None and Fraction(value) <= optimum
 
@@ -159,7 +159,9 @@ def _check_channel(
         yield broken("numbers")
         return
     floor = Fraction(ENERGY_FLOOR) * truth.energy[c]
-    if abs(Fraction(energy) - truth.energy[c]) > truth.energy[c] / 10**9 + _noise(truth, c):
+    if abs(Fraction(energy) - truth.energy[c]) > truth.energy[c] / 10**9 + _noise(
+        truth, c, found.weights[c]
+    ):
         yield broken("energy", f"true {float(truth.energy[c])!r}")
     attained = truth.attained(c, found.weights[c])
     if isinstance(attained, str):
@@ -169,17 +171,19 @@ def _check_channel(
         excess = float((attained - Fraction(upper)) / attained)
         serious = attained > Fraction(upper) * (1 + Fraction(TOLERANCE)) + floor
         yield broken("upper < attained", f"attained {float(attained)!r}", excess, serious)
-    if upper > (1 + UPPER_SLACK) * max(float(attained), 0.0) + float(floor + _noise(truth, c)):
+    if upper > (1 + UPPER_SLACK) * max(float(attained), 0.0) + float(
+        floor + _noise(truth, c, found.weights[c])
+    ):
         yield broken("upper loose", f"attained {float(attained)!r}", serious=False)
-    if not truth.is_above(c, lower):
+    if lower > 0 and not truth.is_above(c, lower):
         yield from _check_lower(truth, found, c, lower, floor, broken)
     yield from _check_status(found, c, method, tolerance, broken)
 
 
-def _noise(truth: Truth, c: int) -> Fraction:
+def _noise(truth: Truth, c: int, weights: NDArray[np.float64]) -> Fraction:
     """What rounding one double of each weight is worth: doubles cannot say more."""
     instance = truth.instance
-    size = float(np.abs(instance.weights[c]).max(initial=0.0))
+    size = float(np.abs([instance.weights[c], weights]).max(initial=0.0))
     if instance.problem == "quantization":
         size = max(size, float(instance.scale[c]) * -instance.box[0])
     top = float(np.diag(instance.gram).max(initial=0.0))
