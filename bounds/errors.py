@@ -15,8 +15,19 @@ class SolverError(LayerboundsError, RuntimeError):
     """An external solver stopped without anything a bound can be made from."""
 
 
+class CertificateError(LayerboundsError):
+    """A certificate cannot be made from what was given, or cannot be written."""
+
+
 class StudyError(LayerboundsError):
     """A study file, a result table or an output folder cannot be used."""
 
 
-__all__ = ["LayerboundsError", "MethodError", "ProblemError", "SolverError", "StudyError"]
+__all__ = [
+    "CertificateError",
+    "LayerboundsError",
+    "MethodError",
+    "ProblemError",
+    "SolverError",
+    "StudyError",
+]

@@ -1,0 +1,50 @@
+"""Proofs for pruned channels: multipliers of the perspective bound, or a cover of all supports."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from bounds.problem import check_problem
+from bounds.pruning.core import make_core
+from bounds.pruning.perspective import perspective
+from bounds.result import HEURISTIC, Range
+
+Json = dict[str, Any]
+Floats = NDArray[np.float64]
+
+
+def pruning_proofs(
+    gram: Floats, weights: Floats, keep: int, found: Range, tolerance: float
+) -> Iterator[Iterator[tuple[float, Json]]]:
+    """For each channel the claims to try, strongest first, as (lower, proof).
+
+    Args:
+        gram: (n, n); weights: (channels, n), rounded as they were solved.
+        keep: most nonzeros.
+        found: the solver's ranges. Exact ones get a cover, if its tree stays small, and else, as
+            certified ones, a dual; heuristic ones claim nothing.
+        tolerance: relative gap that an exact claim may leave.
+    """
+    problem = check_problem(gram, weights)
+    group, capacity = np.zeros(problem.features, np.int64), np.array([keep])
+    for c in range(problem.channels):
+        single = check_problem(gram, weights[c : c + 1])
+        yield _claims(make_core(single, group, capacity), str(found.status[c]))
+
+
+def _claims(core: Any, status: str) -> Iterator[tuple[float, Json]]:
+    if status == HEURISTIC or core.capacity.sum() >= core.size or core.notes:
+        return
+    dual = perspective(core)
+    yield (
+        float(dual.lower[0]),
+        {
+            "is": "dual",
+            "p": [float(x) for x in dual.p[0, core.index]],
+            "d": [float(x) for x in dual.d[0, core.index]],
+        },
+    )

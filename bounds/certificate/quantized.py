@@ -1,0 +1,117 @@
+"""Proofs for quantized channels: a search that the verifier repeats, or multipliers of cuts."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from bounds.problem import check_problem
+from bounds.quantization.codes import CodeProblem, make_codes
+from bounds.quantization.estimate import estimate_nodes
+from bounds.quantization.exact import (
+    EASY_NODES,
+    PROBES,
+    THETAS,
+    one_channel,
+    radii,
+    shift,
+    walk_arguments,
+)
+from bounds.quantization.factor import factorise
+from bounds.quantization.grid import check_scale, integer_range
+from bounds.quantization.relaxation import Dual, integer_shift, solve_channel
+from bounds.result import EXACT, HEURISTIC, Range
+
+Json = dict[str, Any]
+Floats = NDArray[np.float64]
+
+
+def quantization_proofs(
+    gram: Floats, weights: Floats, bits: int, scale: ArrayLike, found: Range, search_nodes: int
+) -> Iterator[Iterator[tuple[float, Json]]]:
+    """For each channel the claims to try, strongest first, as (lower, proof).
+
+    Args:
+        gram: (n, n); weights: (channels, n), rounded as they were solved.
+        found: the solver's ranges. Exact ones get a search, if it has at most ``search_nodes``
+            nodes, and else, as certified ones, a dual; heuristic ones claim nothing.
+    """
+    problem = check_problem(gram, weights)
+    lo, hi = integer_range(bits)
+    codes = make_codes(problem, check_scale(scale, problem.channels), lo, hi)
+    live = np.flatnonzero(problem.live)
+    order = factorise(codes.gram).order if live.size else np.arange(0)
+    for c in range(problem.channels):
+        yield _claims(codes, c, live, order, found, search_nodes)
+
+
+def _claims(
+    codes: CodeProblem, c: int, live: NDArray, order: NDArray, found: Range, search_nodes: int
+) -> Iterator[tuple[float, Json]]:
+    status, nodes = str(found.status[c]), int(found.nodes[c])
+    if status == HEURISTIC or not live.size:
+        return
+    if status == EXACT and nodes <= min(EASY_NODES, search_nodes):
+        none = np.zeros(live.size)
+        yield float(found.lower[c]), _search(live, order, codes.start[c], none, none)
+        if nodes == 0:  # pragma: no cover - an exact result without a search has no other proof
+            return
+    dual = solve_channel(codes, c)
+    if status == EXACT and nodes > EASY_NODES:
+        proof = _shifted_search(codes, c, live, dual, found, search_nodes)
+        if proof is not None:
+            yield float(found.lower[c]), proof
+    yield dual.lower, {"is": "dual", "cuts": _cuts(dual, live)}
+
+
+def _search(
+    live: NDArray, order: NDArray, centre: Floats, cut: Floats, at: Floats
+) -> dict[str, Any]:
+    """Inputs from the one fixed last to the one fixed first; the rest in that order."""
+    return {
+        "is": "search",
+        "order": [int(i) for i in live[order]],
+        "centre": [float(x) for x in centre[order]],
+        "cut": [float(x) for x in cut[order]],
+        "at": [int(x) for x in at[order]],
+    }
+
+
+def _shifted_search(
+    codes: CodeProblem, c: int, live: NDArray, dual: Dual, found: Range, search_nodes: int
+) -> Json | None:
+    """The search with the share of the multipliers whose tree is estimated to be smallest."""
+    single = one_channel(codes, c)
+    incumbent = np.rint(found.weights[c][live] / codes.scale[c])[None, :]
+    cut, cut_at = integer_shift(dual, single.features)
+    best, smallest = None, float(search_nodes)
+    for theta in THETAS:
+        trial = shift(single, theta, cut / codes.unit, cut_at)
+        if trial is None:
+            continue
+        radius = radii(single, trial.centred, incumbent)[0]
+        size = float(estimate_nodes(*walk_arguments(single, trial), radius, PROBES, c))
+        if size <= smallest:
+            best, smallest = trial, size
+    if best is None:
+        return None
+    shares = best.cut * codes.unit
+    return _search(live, best.factor.order, best.centred.point[0], shares, best.cut_at)
+
+
+def _cuts(dual: Dual, live: NDArray) -> list[list[Any]]:
+    """Each cut ``m (y-p)(y-q) >= 0``, ``y = z_i``, or ``z_i + z_j``, or ``z_i - z_j``.
+
+    As ``[i, 0 or +-(j+1), p, q, m]``: m is positive where y lies on no integer between p and q, and
+    negative where y lies between them.
+    """
+    cuts, rows = dual.cuts, []
+    for j in np.flatnonzero(cuts.multiplier > 0):
+        second = int(cuts.second[j])
+        pair = 0 if second < 0 else int(cuts.pair_sign[j]) * (int(live[second]) + 1)
+        weight = float(cuts.sign[j] * cuts.multiplier[j])
+        rows.append([int(live[cuts.first[j]]), pair, int(cuts.low[j]), int(cuts.high[j]), weight])
+    return rows

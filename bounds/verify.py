@@ -1,0 +1,702 @@
+"""Check a certificate without trusting any solver: ``python -m bounds.verify FILE --dump DUMP``.
+
+This file shares no code with the solvers. It reads the certificate (docs/certificate.md) and the
+dump, and proves every claim again: hashes, attained errors in exact integers, lower bounds in ball
+arithmetic (FLINT), searches with floating-point numbers rounded against the claim and their
+survivors in exact integers. It ends with ``verified`` (exit 0) or names the first false statement
+(exit 1). Doubles are dyadic rationals, so Gram, weights and step define each problem exactly.
+"""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import json
+import math
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from fractions import Fraction
+from pathlib import Path
+from typing import Any, NoReturn
+
+import numpy as np
+from flint import arb, arb_mat, ctx, fmpq, fmpz_mat
+
+from layers.dump import LayerDump, read_dump
+from layers.errors import DumpError
+
+FORMAT = "layerbounds-certificate"
+VERSION = 1
+PRECISION = 256  # bits of a ball's centre
+FLOOR = 1e-13  # share of the energy below which a gap counts as closed
+GRID_BITS = 36  # centres are rounded to multiples of 2^-36, so that z - centre is exact in a double
+BLOCK = 2048  # partial codes extended at once
+NODES = 10**9  # partial codes a channel's search may visit
+
+Json = dict[str, Any]
+
+
+class Refused(Exception):  # noqa: N818 (it carries a statement, the first one found false)
+    """A statement of the certificate that is not true, or not shown."""
+
+
+def refuse(statement: str) -> NoReturn:
+    """Stop at the first false statement."""
+    raise Refused(statement)
+
+
+def require(true: bool, statement: str) -> None:
+    """Go on only if the statement is true; ``statement`` says what is wrong otherwise."""
+    if not true:
+        refuse(statement)
+
+
+# ---------------------------------------------------------------- reading, strictly
+
+
+def whole(value: Any, name: str) -> int:
+    """A JSON integer."""
+    require(type(value) is int, f"{name} is not an integer")
+    return value
+
+
+def real(value: Any, name: str) -> float:
+    """A JSON number that is one finite double."""
+    exact = type(value) is float or (type(value) is int and abs(value) < 2**53)
+    require(exact and math.isfinite(value), f"{name} is not a finite double")
+    return float(value)
+
+
+def many(values: Any, name: str, count: int | None = None, each: Callable = real) -> list[Any]:
+    """A JSON list of ``count`` numbers."""
+    require(isinstance(values, list), f"{name} is not a list")
+    require(count is None or len(values) == count, f"{name} does not have {count} entries")
+    return [each(value, f"an entry of {name}") for value in values]
+
+
+def fields(line: Json, *names: str) -> None:
+    """No field is missing, none is unknown."""
+    odd = sorted(set(line) ^ {*names, "is"})
+    require(not odd, f"fields missing or unknown: {', '.join(odd)}")
+
+
+def unique(pairs: list[tuple[str, Any]]) -> Json:
+    """A JSON object without repeated names."""
+    require(len({name for name, _ in pairs}) == len(pairs), "a field is given twice")
+    return dict(pairs)
+
+
+def sealed_lines(data: bytes) -> list[Json]:
+    """The lines of a certificate file, its seal compared: nothing is missing, nothing altered."""
+    body, _, last = data.removesuffix(b"\n").rpartition(b"\n")
+    try:
+        lines = [
+            json.loads(line, object_pairs_hook=unique, parse_constant=refuse)
+            for line in [*body.split(b"\n"), last]
+        ]
+        require(all(isinstance(line, dict) and "is" in line for line in lines), "not an object")
+    except (ValueError, RecursionError, Refused) as error:
+        raise Refused(f"not a certificate, or a truncated one: {error}") from None
+    require(lines[0]["is"] == FORMAT, "not a certificate of layerbounds")
+    version = whole(lines[0].get("version"), "version")
+    require(
+        1 <= version <= VERSION,
+        f"version {version} is not one this program reads (1 to {VERSION}); upgrade layerbounds",
+    )
+    require(lines[-1]["is"] == "end", "the certificate is truncated: its last line is missing")
+    fields(lines[-1], "channels", "sha256")
+    digest = hashlib.sha256(body + b"\n").hexdigest()
+    require(lines[-1]["sha256"] == digest, "content and seal differ: the certificate was altered")
+    require(data == body + b"\n" + last + b"\n", "the last line is not closed")
+    require(json.dumps(lines[-1], sort_keys=True, separators=(",", ":")).encode() == last, "seal")
+    return lines
+
+
+# ---------------------------------------------------------------- numbers, exactly
+
+
+def integers(values: Any) -> tuple[list[int], int]:
+    """Integers ``m`` and an exponent ``e`` with ``values = m / 2^e`` exactly."""
+    ratios = [float(value).as_integer_ratio() for value in np.ravel(values)]
+    top = max((bottom.bit_length() - 1 for _, bottom in ratios), default=0)
+    return [up << (top - bottom.bit_length() + 1) for up, bottom in ratios], top
+
+
+def ball(value: float | Fraction | int) -> arb:
+    """A ball around an exact number."""
+    if isinstance(value, Fraction):
+        return arb(value.numerator) / arb(value.denominator)
+    return arb(value)
+
+
+def above(value: arb) -> float:
+    """A double not below any number in the ball."""
+    return math.nextafter(math.nextafter(float(value.upper()), math.inf), math.inf)
+
+
+def round_up(value: Fraction) -> float:
+    """The smallest double not below a non-negative rational."""
+    near = float(value)
+    return near if Fraction(near) >= value else math.nextafter(near, math.inf)
+
+
+def pivots(matrix: Sequence[Sequence[arb]]) -> list[arb]:
+    """Pivots of symmetric elimination, upper triangle used; all but the last proven positive.
+
+    Of ``[[M, t], [t', r]]`` the last pivot is ``r - t' M^-1 t``, and the others prove M definite.
+    """
+    rows = [list(row[i:]) for i, row in enumerate(matrix)]
+    found = []
+    for k, top in enumerate(rows):
+        found.append(top[0])
+        if k == len(rows) - 1:
+            break
+        require(bool(top[0] > 0), "a matrix that must be positive definite is not")
+        for i in range(k + 1, len(rows)):
+            factor, row = top[i - k] / top[0], rows[i]
+            for j in range(len(row)):
+                row[j] -= factor * top[i - k + j]
+    return found
+
+
+def definite(matrix: Sequence[Sequence[arb]]) -> bool:
+    """Whether balls prove the matrix positive definite."""
+    try:
+        return bool(pivots(matrix)[-1] > 0)
+    except Refused:
+        return False
+
+
+@dataclass
+class Chunk:
+    """A chunk of the dump as the certificate names it; ``live`` inputs have a non-zero diagonal."""
+
+    gram: np.ndarray
+    weights: np.ndarray
+    first: int
+    claim: Json
+    factors: dict[bytes, tuple[np.ndarray, float]] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        """Prepare exact and ball versions of the Gram."""
+        n = len(self.gram)
+        self.live = np.flatnonzero(np.diag(self.gram) > 0)
+        dead = np.setdiff1d(np.arange(n), self.live)
+        require(not self.gram[dead].any(), "the Gram matrix of the dump is indefinite")
+        whole_gram, self.exponent = integers(self.gram)
+        self.exact = fmpz_mat(n, n, whole_gram)
+        self.core = np.ascontiguousarray(self.gram[np.ix_(self.live, self.live)])
+        self.balls = [[arb(float(x)) for x in row] for row in self.core]
+        self.matrix = arb_mat(self.balls) if self.live.size else arb_mat(0, 0)
+        mean = float(np.diag(self.core).mean()) if self.live.size else 1.0
+        self.unit = 2.0 ** round(math.log2(mean))
+
+    def error(self, numerators: list[int], exponent: int) -> Fraction:
+        """``d' G d`` for ``d = numerators / 2^exponent``, exactly."""
+        d = fmpz_mat(1, len(numerators), numerators)
+        value = int((d * self.exact * d.transpose())[0, 0])
+        return Fraction(value, 1 << (2 * exponent + self.exponent))
+
+
+def difference(values: tuple[list[int], int], weights: tuple[list[int], int]):
+    """Exact ``v - w`` as integers and their exponent."""
+    top = max(values[1], weights[1])
+    pairs = zip(values[0], weights[0], strict=True)
+    return [(v << top - values[1]) - (w << top - weights[1]) for v, w in pairs], top
+
+
+# ---------------------------------------------------------------- quantization
+
+
+@dataclass
+class Grid:
+    """One quantized channel: weights (n,), step, box and the chunk they belong to."""
+
+    chunk: Chunk
+    weights: np.ndarray
+    step: float
+    lo: int
+    hi: int
+
+    def __post_init__(self) -> None:
+        """Prepare exact integers of weights and step, and ``u = w / s`` of the live inputs."""
+        self.whole_weights = integers(self.weights)
+        (self.whole_step,), self.step_exponent = integers([self.step])
+        self.target = [arb(float(w)) / arb(self.step) for w in self.weights[self.chunk.live]]
+
+    def error(self, codes: Sequence[int]) -> Fraction:
+        """Exact error of codes (n,)."""
+        values = [int(z) * self.whole_step for z in codes]
+        return self.chunk.error(*difference((values, self.step_exponent), self.whole_weights))
+
+
+def quantization_dual(grid: Grid, proof: Json) -> arb:
+    """The least value of error minus weighted cuts, each cut checked for every code in the box."""
+    fields(proof, "cuts")
+    require(isinstance(proof["cuts"], list), "the cuts are not a list")
+    chunk, lo, hi = grid.chunk, grid.lo, grid.hi
+    place = {int(feature): i for i, feature in enumerate(chunk.live)}
+    matrix = [list(row) for row in chunk.balls]
+    linear = [x[0] for x in (chunk.matrix * arb_mat([[u] for u in grid.target])).tolist()]
+    constant = sum((u * t for u, t in zip(grid.target, linear, strict=True)), arb(0))
+    for cut in proof["cuts"]:
+        require(isinstance(cut, list) and len(cut) == 5, "a cut does not have five entries")
+        one, other, p, q = (whole(value, "a cut's entry") for value in cut[:4])
+        weight = arb(real(cut[4], "a cut's multiplier"))
+        pair = (other > 0) - (other < 0)
+        require(one in place, f"a cut names input {one}, which is dead or not there")
+        require(pair == 0 or (abs(other) - 1 in place and abs(other) - 1 != one), "an odd pair")
+        least = lo + min(pair * lo, pair * hi)
+        most = hi + max(pair * lo, pair * hi)
+        holds = abs(p - q) <= 1 if weight > 0 else p <= least and q >= most
+        require(holds, f"the cut on input {one} at {p}, {q} does not hold for every code")
+        places = [(place[one], 1)] + ([(place[abs(other) - 1], pair)] if pair else [])
+        for i, a in places:
+            for j, b in places:
+                matrix[i][j] -= weight * (a * b)
+            linear[i] -= weight * (a * (p + q)) / 2
+        constant -= weight * (p * q)
+    bordered = [[*row, t] for row, t in zip(matrix, linear, strict=True)]
+    return pivots([*bordered, [*linear, constant]])[-1] * arb(grid.step) ** 2
+
+
+def check_search(grid: Grid, proof: Json, lower: float, budget: int) -> None:
+    """No codes in the box have an error below ``lower``: a search repeated, rounded against it.
+
+    Around any centre c, and for any multipliers m >= 0 at integers k, with d = z - c the error is
+    s^2 (value + slope.d + d'(G - diag m)d + sum m_i (z_i-k_i)(z_i-k_i-1)); the last sum is not
+    negative for integers. A verified R with R'R <= G - diag m + eps I replaces the matrix. Partial
+    sums from the last input of ``order`` to the first never decrease, so a branch whose sum reaches
+    the target is closed. Codes that are left over are evaluated exactly.
+    """
+    fields(proof, "order", "centre", "cut", "at")
+    chunk, n = grid.chunk, len(grid.chunk.live)
+    place = {int(feature): i for i, feature in enumerate(chunk.live)}
+    order = many(proof["order"], "order", n, whole)
+    require(sorted(order) == sorted(place), "order does not name every live input once")
+    arranged = np.array([place[feature] for feature in order], np.int64)
+    centre = np.clip(np.array(many(proof["centre"], "centre", n)), grid.lo, grid.hi)
+    centre = np.rint(centre * 2.0**GRID_BITS) / 2.0**GRID_BITS
+    cut = np.array(many(proof["cut"], "cut", n))
+    at = np.array(many(proof["at"], "at", n, whole), np.float64)
+    require(bool((cut >= 0).all()), "a multiplier of the search is negative")
+    require(bool((np.abs(at) <= 2**20).all()), "a cut of the search is out of range")
+
+    root, eps = factor(chunk, arranged, cut)
+    ahead = [arb(float(x)) for x in centre - at]
+    m = [arb(float(x)) for x in cut]
+    gap = [arb(float(c)) - grid.target[i] for c, i in zip(centre, arranged, strict=True)]
+    permuted = arb_mat([[chunk.balls[i][j] for j in arranged] for i in arranged])
+    pull = [x[0] for x in (permuted * arb_mat([[g] for g in gap])).tolist()]
+    value = arb(0)
+    slack = arb(0)
+    slope = np.zeros(n)
+    for i in range(n):
+        value += gap[i] * pull[i] - m[i] * ahead[i] * (ahead[i] - 1)
+        g = (2 * pull[i] - m[i] * (2 * ahead[i] - 1)) / arb(chunk.unit)
+        # What does not push inward at an end of the box is given up over the whole box.
+        towards = float(g.mid())
+        inward = (centre[i] == grid.lo and towards > 0) or (centre[i] == grid.hi and towards < 0)
+        slope[i] = towards * (1 - 2.0**-40) if inward else 0.0
+        reach = max(grid.hi - centre[i], centre[i] - grid.lo)
+        rest = g - arb(slope[i])
+        kept = inward and bool(rest * arb(towards) >= 0)
+        slack += arb(0) if kept else abs(rest) * arb(reach)
+        slack += arb(eps) * arb(reach) ** 2
+    target = above((arb(lower) / arb(grid.step) ** 2 - value) / arb(chunk.unit) + slack)
+    require(math.isfinite(target), "the numbers of the search are out of range")
+    back = np.argsort(arranged)
+    full = np.clip(np.rint(grid.weights / grid.step), grid.lo, grid.hi).astype(np.int64)
+    box = (float(grid.lo), float(grid.hi))
+    for codes in survivors(root, centre, slope, cut / chunk.unit, at, box, target, budget):
+        full[chunk.live] = codes[back]
+        error = grid.error(full.tolist())
+        require(
+            error >= Fraction(lower),
+            f"codes {full.tolist()} have an error of {float(error):.17g}, below the lower bound",
+        )
+
+
+def factor(chunk: Chunk, arranged: np.ndarray, cut: np.ndarray) -> tuple[np.ndarray, float]:
+    """Upper triangular R and eps with ``R'R <= (G - diag cut) / unit + eps I``, proven in balls."""
+    key = arranged.tobytes() + cut.tobytes()
+    if key in chunk.factors:
+        return chunk.factors[key]
+    n = len(arranged)
+    matrix = (chunk.core[np.ix_(arranged, arranged)] - np.diag(cut)) / chunk.unit
+    exact = [
+        [(chunk.balls[i][j] - (arb(cut[a]) if i == j else 0)) / arb(chunk.unit) for j in arranged]
+        for a, i in enumerate(arranged)
+    ]
+    tiny = n * 2.0**-50 * max(float(np.trace(np.abs(matrix))), 2.0**-100)
+    for shift, eps in ((-tiny, 0.0), (tiny, 4 * tiny), (64 * tiny, 80 * tiny)):
+        try:
+            root = np.linalg.cholesky(matrix + shift * np.eye(n)).T.copy()
+        except np.linalg.LinAlgError:
+            continue
+        balls = arb_mat([[arb(float(x)) for x in row] for row in root])
+        product = (balls.transpose() * balls).tolist()
+        rest = [[exact[i][j] - product[i][j] for j in range(n)] for i in range(n)]
+        for i in range(n):
+            rest[i][i] += arb(eps)
+        if definite(rest):
+            chunk.factors[key] = (root, eps)
+            return root, eps
+    refuse("the matrix of the search is not positive semidefinite")
+
+
+def survivors(
+    root: np.ndarray, centre: np.ndarray, slope: np.ndarray, cut: np.ndarray, at: np.ndarray,
+    box: tuple[float, float], target: float, budget: int,
+) -> Iterator[np.ndarray]:  # fmt: skip
+    """Codes (n,) whose sum may lie below ``target``; every other code in the box does not.
+
+    Sums are rounded down: ``|row.d|`` by ``doubt``, a bound on its rounding over the whole box; the
+    terms are not negative, so their sum is off by a relative ``(8n+8) 2^-53`` at most.
+    """
+    n = len(centre)
+    reach = np.maximum(box[1] - centre, centre - box[0])
+    doubt = (n + 4) * 2.0**-52 * (np.abs(root) @ reach) + 1e-290
+    relative = 1 - (8 * n + 8) * 2.0**-53
+    stack = [(n - 1, np.zeros((1, n)), np.zeros(1))]
+    while stack and target > 0:
+        i, d, cost = stack.pop()
+        if len(cost) > BLOCK:
+            stack.append((i, d[:-BLOCK], cost[:-BLOCK]))
+            d, cost = d[-BLOCK:], cost[-BLOCK:]
+        pull = d[:, i + 1 :] @ root[i, i + 1 :]
+        room = np.maximum(target * (1 + 1e-12) - cost * relative, 0.0) * (1 + 1e-12)
+        room = (np.sqrt(room) + doubt[i]) ** 2
+        level = (root[i, i], centre[i], slope[i], cut[i], at[i])
+        first, last = window(pull, room, *level, *box)
+        count = np.maximum(last - first + 1, 0).astype(np.int64)
+        parent = np.repeat(np.arange(len(cost)), count)
+        budget -= len(parent)
+        require(budget >= 0, "the search is not finished within the nodes allowed (--nodes)")
+        z = first[parent] + (np.arange(len(parent)) - np.repeat(np.cumsum(count) - count, count))
+        step = z - centre[i]
+        product = np.maximum(np.abs(pull[parent] + root[i, i] * step) - doubt[i], 0.0)
+        child = cost[parent] + product * product
+        child += slope[i] * step + cut[i] * ((z - at[i]) * (z - at[i] - 1))
+        keep = np.flatnonzero(child * relative < target)
+        if not keep.size:
+            continue
+        d = d[parent[keep]]
+        d[:, i] = step[keep]
+        if i:
+            stack.append((i - 1, d, child[keep]))
+        else:
+            yield from np.rint(d + centre).astype(np.int64)
+
+
+def window(pull, room, r, c, g, m, k, lo, hi) -> tuple[np.ndarray, np.ndarray]:
+    """First and last code of a level that may fit ``room``, wider than all rounding."""
+    curve = r * r + m
+    if curve < 1e-100:
+        return np.full(pull.shape, lo), np.full(pull.shape, hi)
+    ahead = c - k
+    half = pull * r + g / 2 + m * (ahead - 0.5)
+    size = np.abs(pull * r) + abs(g) / 2 + m * (abs(ahead) + 1)
+    least = pull * pull + m * ahead * (ahead - 1) - half * half / curve
+    fuzz = 1e-12 * (pull * pull + m * (ahead * ahead + abs(ahead)) + size * size / curve + room)
+    width = np.sqrt(np.maximum(room - least + fuzz, 0.0) / curve)
+    margin = 1e-6 * (1 + width) + 1e-11 * size / curve
+    middle = c - half / curve
+    first = np.clip(np.ceil(middle - width - margin), lo, hi + 1)
+    return first, np.clip(np.floor(middle + width + margin), lo - 1, hi)
+
+
+# ---------------------------------------------------------------- pruning
+
+
+@dataclass
+class Sparse:
+    """One pruned channel: weights (n,), at most ``keep`` nonzeros, and the chunk they belong to."""
+
+    chunk: Chunk
+    weights: np.ndarray
+    keep: int
+
+    def __post_init__(self) -> None:
+        """Prepare exact integers, and balls of ``G w`` and ``w' G w`` on the live inputs."""
+        self.whole_weights = integers(self.weights)
+        w = [arb(float(x)) for x in self.weights[self.chunk.live]]
+        self.linear = product(self.chunk.matrix, w)
+        self.energy = sum((a * b for a, b in zip(w, self.linear, strict=True)), arb(0))
+
+    def error(self, values: list[float]) -> Fraction:
+        """Exact error of weights (n,)."""
+        return self.chunk.error(*difference(integers(values), self.whole_weights))
+
+
+def product(matrix: arb_mat, vector: Sequence[arb]) -> list[arb]:
+    """A matrix times a vector."""
+    if not vector:
+        return []
+    return [row[0] for row in (matrix * arb_mat([[x] for x in vector])).tolist()]
+
+
+def largest(p: Sequence[float], d: Sequence[float], count: int) -> arb:
+    """The sum of the ``count`` largest ``p_i^2 / d_i``, compared exactly."""
+    ratios = [
+        fmpq(*a.as_integer_ratio()) ** 2 / fmpq(*b.as_integer_ratio())
+        for a, b in zip(p, d, strict=True)
+        if a
+    ]
+    return arb(sum(sorted(ratios, reverse=True)[:count], fmpq(0)))
+
+
+def pruning_dual(sparse: Sparse, proof: Json) -> arb:
+    """``w'Gw - (Gw-p)' (G-D)^-1 (Gw-p)`` less the ``keep`` largest ``p_i^2 / D_ii``."""
+    fields(proof, "p", "d")
+    live, n = sparse.chunk.live, len(sparse.chunk.live)
+    p, d = many(proof["p"], "p", n), many(proof["d"], "d", n)
+    require(min(d, default=1.0) > 0, "an entry of d is not positive")
+    matrix = [list(row) for row in sparse.chunk.balls]
+    for i in range(len(live)):
+        matrix[i][i] -= arb(d[i])
+    linear = [a - arb(b) for a, b in zip(sparse.linear, p, strict=True)]
+    bordered = [[*row, t] for row, t in zip(matrix, linear, strict=True)]
+    return pivots([*bordered, [*linear, sparse.energy]])[-1] - largest(p, d, sparse.keep)
+
+
+def check_cover(sparse: Sparse, proof: Json, lower: float) -> None:
+    """Every support of ``keep`` inputs is in a leaf of the tree, and every leaf is closed.
+
+    ``tree`` lists nodes, parent first: ``i >= 0`` asks whether live input ``i`` is removed (first
+    subtree) or kept (second; once ``keep`` inputs are kept there is nothing to ask); ``-1`` is a
+    leaf closed by the least error of the inputs not removed (not removed and kept, if ``keep`` are
+    kept); ``-2-t`` is one closed by ``duals[t]`` on the undecided inputs, p and d zero elsewhere.
+    """
+    fields(proof, "duals", "tree")
+    n = len(sparse.chunk.live)
+    require(isinstance(proof["duals"], list), "duals is not a list")
+    duals = []
+    for dual in proof["duals"]:
+        require(isinstance(dual, list) and len(dual) == 2, "a dual is not a pair")
+        duals.append((many(dual[0], "p", n), many(dual[1], "d", n)))
+    tree = many(proof["tree"], "tree", None, whole)
+    waiting: list[tuple[frozenset[int], frozenset[int]]] = [(frozenset(), frozenset())]
+    for node in tree:
+        require(bool(waiting), "the tree goes on after it covered every mask")
+        removed, kept = waiting.pop()
+        if node < 0:
+            require(node >= -1 - len(duals), "a leaf names a dual that is not there")
+            value = leaf_value(sparse, duals[-2 - node] if node < -1 else None, removed, kept)
+            if not value >= arb(lower):
+                where = f"removed {sorted(removed)}, kept {sorted(kept)}"
+                refuse(f"the leaf with {where} is only shown to cost {float(value.mid()):.17g}")
+            continue
+        free = node < n and node not in removed and node not in kept and len(kept) < sparse.keep
+        require(free, f"the tree branches on input {node}, which is not undecided")
+        waiting += [(removed, kept | {node}), (removed | {node}, kept)]
+    require(not waiting, "the tree ends before it covers every mask")
+
+
+def leaf_value(
+    sparse: Sparse,
+    dual: tuple[list[float], list[float]] | None,
+    removed: frozenset[int],
+    kept: frozenset[int],
+) -> arb:
+    """A lower bound on the error of every support in a leaf."""
+    n, room = len(sparse.chunk.live), sparse.keep - len(kept)
+    present = [i for i in range(n) if i in kept or (i not in removed and room)]
+    matrix = [[sparse.chunk.balls[i][j] for j in present] for i in present]
+    linear = [sparse.linear[i] for i in present]
+    p, d = [], []
+    if dual is not None:
+        for a, i in enumerate(present):
+            if i not in kept:
+                p.append(dual[0][i])
+                d.append(dual[1][i])
+                linear[a] -= arb(p[-1])
+                matrix[a][a] -= arb(d[-1])
+        require(min(d, default=1.0) > 0, "an entry of d is not positive")
+    bordered = [[*row, t] for row, t in zip(matrix, linear, strict=True)]
+    return pivots([*bordered, [*linear, sparse.energy]])[-1] - largest(p, d, room)
+
+
+# ---------------------------------------------------------------- certificates
+
+
+def cut_chunk(dump: LayerDump, line: Json) -> Chunk:
+    """The chunk a line names, cut from the dump, its weights rounded as the line says."""
+    sizes = ("bits",) if line.get("task") == "quantization" else ("keep",)
+    fields(line, "task", *sizes, "group", "features", "rounding", "tolerance")
+    group = whole(line["group"], "group")
+    start, stop = many(line["features"], "features", 2, whole)
+    require(0 <= group < dump.groups, f"the dump has no group {group}")
+    require(0 <= start < stop <= dump.features, f"the dump has no features {start} to {stop}")
+    stored = dump.features if dump.block_width is None else dump.block_width
+    block, offset = divmod(start, stored)
+    require(offset + stop - start <= stored, "the dump does not hold the Gram of this chunk")
+    inner = slice(offset, offset + stop - start)
+    per_group = dump.channels // dump.groups
+    weights = dump.weights[group * per_group : (group + 1) * per_group, start:stop]
+    require(line["rounding"] in ("fp16", "none"), "rounding is neither fp16 nor none")
+    if line["rounding"] == "fp16":
+        weights = weights.astype(np.float16)
+    weights = np.ascontiguousarray(weights, np.float64)
+    require(bool(np.isfinite(weights).all()), "the weights do not fit fp16")
+    require(0 <= real(line["tolerance"], "tolerance") < 1, "the tolerance is out of range")
+    gram = np.array(dump.gram_blocks[block][group, inner, inner], np.float64, order="C")
+    return Chunk(gram, weights, group * per_group, line)
+
+
+def problem_hash(chunk: Chunk, weights: np.ndarray, numbers: list[Any]) -> str:
+    """The sha256 of a channel's problem: task, Gram, weights, and step and box or keep."""
+    digest = hashlib.sha256(f"{chunk.claim['task']} {json.dumps(numbers)}\n".encode())
+    digest.update(chunk.gram.astype("<f8").tobytes())
+    digest.update(weights.astype("<f8").tobytes())
+    return digest.hexdigest()
+
+
+def check_channel(chunk: Chunk, line: Json, nodes: int) -> None:
+    """Every statement of one channel's line."""
+    common = ("channel", "problem", "energy", "lower", "upper", "status", "proof")
+    quantization = chunk.claim["task"] == "quantization"
+    fields(line, *common, *(("step", "codes") if quantization else ("support", "values")))
+    number = whole(line["channel"], "channel") - chunk.first
+    require(0 <= number < len(chunk.weights), "the chunk has no such channel")
+    weights = chunk.weights[number]
+    n = len(weights)
+    proof = line["proof"]
+    require(isinstance(proof, dict) and isinstance(proof.get("is"), str), "there is no proof")
+    lower = real(line["lower"], "lower")
+    upper = real(line["upper"], "upper")
+    if quantization:
+        bits = whole(chunk.claim["bits"], "bits")
+        require(1 <= bits <= 16, "bits is out of range")
+        step = real(line["step"], "step")
+        require(step > 0, "the step is not positive")
+        lo, hi = -(2 ** (bits - 1)), 2 ** (bits - 1) - 1
+        numbers = [step.hex(), lo, hi]
+        task: Grid | Sparse = Grid(chunk, weights, step, lo, hi)
+        codes = many(line["codes"], "codes", n, whole)
+        require(all(lo <= z <= hi for z in codes), f"a code is outside {lo} to {hi}")
+        attained = task.error(codes)
+    else:
+        keep = whole(chunk.claim["keep"], "keep")
+        require(0 <= keep <= n, "keep is out of range")
+        numbers = [keep]
+        task = Sparse(chunk, weights, keep)
+        support = many(line["support"], "support", None, whole)
+        require(len(support) <= keep, f"the support has {len(support)} inputs, more than {keep}")
+        require(support == sorted(set(support)), "the support is not in order")
+        require(all(0 <= i < n for i in support), "the support names an input that is not there")
+        values = [0.0] * n
+        for i, value in zip(support, many(line["values"], "values", len(support)), strict=True):
+            values[i] = value
+        attained = task.error(values)
+    true = problem_hash(chunk, weights, numbers)
+    require(line["problem"] == true, "the hash of the problem is another one")
+    energy = chunk.error(*task.whole_weights)
+    require(real(line["energy"], "energy") == float(energy), f"the energy is {float(energy)!r}")
+    best = round_up(max(attained, Fraction(0)))
+    require(upper == best, f"the solution attains {best!r}, not the upper value claimed")
+    require(0 <= lower <= upper, "the lower value is not between zero and the upper one")
+    check_status(line["status"], lower, upper, line["energy"], chunk.claim["tolerance"])
+    check_proof(task, proof, lower, nodes)
+
+
+def check_status(status: Any, lower: float, upper: float, energy: float, share: float) -> None:
+    """The status says no more than the two values do."""
+    require(status in ("exact", "certified", "heuristic"), "the status is unknown")
+    closed = max(Fraction(share) * Fraction(upper), Fraction(FLOOR) * Fraction(energy))
+    gap = Fraction(upper) - Fraction(lower)
+    require(status != "exact" or gap <= closed, "lower and upper are too far apart to be exact")
+    require(status != "certified" or lower > 0, "a certified lower value must be positive")
+    require(status != "heuristic" or lower == 0, "a heuristic lower value must be zero")
+
+
+def check_proof(task: Grid | Sparse, proof: Json, lower: float, nodes: int) -> None:
+    """The proof shows that no solution has an error below ``lower``."""
+    kind = proof["is"]
+    if kind == "none":
+        fields(proof)
+        require(lower == 0, "a positive lower value is claimed without a proof")
+    elif kind == "search" and isinstance(task, Grid):
+        check_search(task, proof, lower, nodes)
+    elif kind == "cover" and isinstance(task, Sparse):
+        check_cover(task, proof, lower)
+    elif kind == "dual":
+        grid = isinstance(task, Grid)
+        value = quantization_dual(task, proof) if grid else pruning_dual(task, proof)
+        require(bool(value >= arb(lower)), f"the dual shows only {float(value.mid()):.17g}")
+    else:
+        refuse("the kind of proof is unknown")
+
+
+def verify(data: bytes, dump: LayerDump, nodes: int = NODES) -> list[str]:
+    """Check a certificate file against a dump; one sentence a chunk on what was verified.
+
+    Raises Refused with the first false statement.
+    """
+    ctx.prec = PRECISION
+    with np.errstate(over="raise", invalid="raise", divide="raise"):
+        return check_lines(sealed_lines(data), dump, nodes)
+
+
+def check_lines(lines: list[Json], dump: LayerDump, nodes: int) -> list[str]:
+    """Check the lines of a certificate, in their order."""
+    fields(lines[0], "version", "dump", "source", "layer")
+    require(lines[0]["dump"] == dump.content_hash, "the certificate belongs to another dump")
+    named = (lines[0]["source"], lines[0]["layer"]) == (dump.source, dump.layer)
+    require(named, "the dump is of another layer")
+    chunks: list[tuple[Chunk, list[Json]]] = []
+    seen: set[str] = set()
+    for number, line in enumerate(lines[1:-1], 2):
+        try:
+            if line["is"] == "chunk":
+                chunks.append((cut_chunk(dump, line), []))
+                continue
+            require(line["is"] == "channel" and bool(chunks), "neither a chunk nor its channel")
+            chunk, done = chunks[-1]
+            check_channel(chunk, line, nodes)
+            key = f"{line['channel']} {json.dumps(chunk.claim, sort_keys=True)}"
+            require(key not in seen, "the channel is there twice")
+            seen.add(key)
+            done.append(line)
+        except (Refused, ArithmeticError, ValueError) as error:
+            what = f"channel {line['channel']}" if "channel" in line else str(line["is"])
+            raise Refused(f"line {number} ({what}): {error}") from None
+    counted = sum(len(done) for _, done in chunks)
+    require(lines[-1]["channels"] == counted, "the number of channels is another one")
+    return [summary(chunk, done) for chunk, done in chunks]
+
+
+def summary(chunk: Chunk, done: list[Json]) -> str:
+    """What was verified of one chunk."""
+    claim = chunk.claim
+    size = f"{claim['bits']} bits" if "bits" in claim else f"keep {claim['keep']}"
+    counts = [(s, sum(c["status"] == s for c in done)) for s in ("exact", "certified", "heuristic")]
+    shown = ", ".join(f"{count} {status}" for status, count in counts if count)
+    energy, lower, upper = (sum(c[name] for c in done) for name in ("energy", "lower", "upper"))
+    start, stop = claim["features"]
+    return (
+        f"group {claim['group']}, features {start}-{stop - 1}, {claim['task']}, {size}, weights "
+        f"{claim['rounding']}: {len(done)} channels ({shown}; exact to {claim['tolerance']:g}), "
+        f"energy {energy:.9g}, lower {lower:.9g}, upper {upper:.9g}"
+    )
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Verify a certificate; 0 if every statement is true, 1 if not, and the first false one."""
+    parser = argparse.ArgumentParser(prog="layerbounds verify", description=main.__doc__)
+    parser.add_argument("file", type=Path, help="the certificate")
+    parser.add_argument("--dump", type=Path, required=True, help="the dump it is about")
+    parser.add_argument("--nodes", type=int, default=NODES, help="most nodes of one search")
+    given = parser.parse_args(argv)
+    try:
+        shown = verify(given.file.read_bytes(), read_dump(given.dump), given.nodes)
+    except (Refused, DumpError, OSError) as error:
+        sys.stdout.write(f"not verified: {error}\n")
+        return 1
+    sys.stdout.write("".join(f"{line}\n" for line in shown) + "verified\n")
+    return 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())
