@@ -159,21 +159,18 @@ def _check_channel(
         yield broken("numbers")
         return
     floor = Fraction(ENERGY_FLOOR) * truth.energy[c]
-    if abs(Fraction(energy) - truth.energy[c]) > truth.energy[c] / 10**9 + _noise(
-        truth, c, found.weights[c]
-    ):
-        yield broken("energy", f"true {float(truth.energy[c])!r}")
     attained = truth.attained(c, found.weights[c])
     if isinstance(attained, str):
         yield broken("infeasible weights", attained)
         return
+    noise = _noise(truth, c, found.weights[c])
+    if abs(Fraction(energy) - truth.energy[c]) > truth.energy[c] / 10**9 + noise:
+        yield broken("energy", f"true {float(truth.energy[c])!r}")
     if Fraction(upper) < attained:
         excess = float((attained - Fraction(upper)) / attained)
         serious = attained > Fraction(upper) * (1 + Fraction(TOLERANCE)) + floor
         yield broken("upper < attained", f"attained {float(attained)!r}", excess, serious)
-    if upper > (1 + UPPER_SLACK) * max(float(attained), 0.0) + float(
-        floor + _noise(truth, c, found.weights[c])
-    ):
+    if upper > (1 + UPPER_SLACK) * max(float(attained), 0.0) + float(floor + noise):
         yield broken("upper loose", f"attained {float(attained)!r}", serious=False)
     if lower > 0 and not truth.is_above(c, lower):
         yield from _check_lower(truth, found, c, lower, floor, broken)
