@@ -9,6 +9,8 @@ from __future__ import annotations
 import numpy as np
 from numba import njit
 
+NEWTON_TRIES = 4
+BISECTIONS = 3
 PIVOT = 1e-15  # smallest pivot, relative to the diagonal, that is told from rounding
 
 
@@ -176,10 +178,12 @@ def longest_step(base, move, share, tries, trial, factor, direction):
     """A step keeping ``base + step * move`` definite: 1, or ``share`` of the way to the boundary.
 
     Each failed Cholesky yields a direction of negative curvature and with it an upper bound on the
-    step, which converges to the boundary from outside as Newton's method does. Returns 0.0 if
-    ``tries`` factorisations were not enough.
+    step, which converges to the boundary from outside as Newton's method does; where that is slow,
+    bisection takes over. Returns 0.0 if ``tries`` factorisations found nothing definite.
     """
     n = base.shape[0]
+    lower = 0.0
+    upper = np.inf
     step = 1.0
     for attempt in range(tries):
         for i in range(n):
@@ -187,17 +191,23 @@ def longest_step(base, move, share, tries, trial, factor, direction):
                 trial[i, j] = base[i, j] + step * move[i, j]
         pivot = factor_upper(trial, factor)
         if pivot == n:
-            return step
-        negative_direction(factor, pivot, direction)
-        here = 0.0
-        for i in range(pivot + 1):
-            value = 0.5 * base[i, i] * direction[i]
-            for j in range(i + 1, pivot + 1):
-                value += base[i, j] * direction[j]
-            here += 2.0 * value * direction[i]
-        there = min(factor[pivot, pivot], 0.0)
-        bound = step * here / (here - there) if here > 0.0 else 0.0
-        if attempt >= 4:  # convergence from outside can be slow; some of the step is enough
-            bound = min(bound, 0.6 * step)
-        step = share * min(bound, step)
-    return 0.0
+            lower = step
+            if step == 1.0 or attempt >= NEWTON_TRIES + BISECTIONS or 1.1 * step > share * upper:
+                break
+        else:
+            negative_direction(factor, pivot, direction)
+            here = 0.0
+            for i in range(pivot + 1):
+                value = 0.5 * base[i, i] * direction[i]
+                for j in range(i + 1, pivot + 1):
+                    value += base[i, j] * direction[j]
+                here += 2.0 * value * direction[i]
+            there = min(factor[pivot, pivot], 0.0)
+            bound = step * here / (here - there) if here > 0.0 else step
+            upper = min(upper, bound, step)
+            if lower > 0.0 and attempt >= NEWTON_TRIES + BISECTIONS:
+                break
+        step = share * upper
+        if attempt >= NEWTON_TRIES:
+            step = 0.5 * (lower + step)
+    return lower

@@ -22,7 +22,8 @@ ROUND_GAP = 1.0  # gap at which violated cuts are looked for: early, while enter
 ROUND_SHRINK = 0.1  # and that gap shrinks from round to round
 SMALLEST_GAP = 1e-11  # of the rounded point's error: a bound below that is as good as zero
 CUT_VIOLATION = 1e-3
-NEW_CUT_SHARE = 0.3
+NEW_CUT_SHARE = 0.7
+START_PASSES = 3
 ROUNDING = 2.0**-53
 
 
@@ -55,20 +56,25 @@ def first_multipliers(gram, slope, cuts, free, multiplier, count):
     """
     n = gram.shape[0]
     first, low, high, sign = cuts[0], cuts[3], cuts[4], cuts[5]
-    matrix = gram.copy()
+    matrix = np.empty((n, n))
     factor = np.empty((n, n))
     work = np.empty((n, n))
     inverse = np.empty((n, n))
-    for j in range(count):
-        if free[j + 1] or sign[j] < 0.0:
-            i = first[j]
-            half = 0.5 * (high[j] - low[j])
-            strength = max(gram[i, i], 1e-3) / (half * half) + abs(slope[i]) / half
-            matrix[i, i] += strength
-            multiplier[j + 1] = -sign[j] * strength * half * half
-    if factor_upper(matrix, factor) < n:
-        return False
-    invert_factor(factor, work, inverse)
+    stiffness = np.diag(gram).copy()
+    for _ in range(START_PASSES):
+        matrix[:] = gram
+        for j in range(count):
+            if free[j + 1] or sign[j] < 0.0:
+                i = first[j]
+                half = 0.5 * (high[j] - low[j])
+                strength = max(stiffness[i], 1e-6) / (half * half) + abs(slope[i]) / half
+                matrix[i, i] += strength
+                multiplier[j + 1] = -sign[j] * strength * half * half
+        if factor_upper(matrix, factor) < n:
+            return False
+        invert_factor(factor, work, inverse)
+        for i in range(n):
+            stiffness[i] = 1.0 / inverse[i, i]
     widest = 0.0
     for i in range(n):
         total = 0.0
@@ -389,4 +395,36 @@ def solve_dual(gram, target, start, lo, hi, room, rounds, pairs=0):
     return (
         value, z + start, covariance, 1.0, steps, count,
         first, second, pair, low, high, cut_sign, cut_multiplier,
+    )  # fmt: skip
+
+
+@njit(cache=True, nogil=True)
+def solve_duals(gram, targets, starts, lo, hi, room, rounds, pairs=0):
+    """``solve_dual`` for every row of ``targets``, ``starts``, ``lo`` and ``hi`` (channels, n).
+
+    Returns: the same items, each with a leading axis of channels.
+    """
+    channels, n = targets.shape
+    room = max(room, 2 * n)
+    value = np.empty(channels)
+    z = np.empty((channels, n))
+    covariance = np.empty((channels, n, n))
+    factor = np.empty(channels)
+    steps = np.empty(channels, np.int64)
+    count = np.empty(channels, np.int64)
+    first = np.empty((channels, room), np.int64)
+    second = np.empty((channels, room), np.int64)
+    pair = np.empty((channels, room))
+    low = np.empty((channels, room))
+    high = np.empty((channels, room))
+    sign = np.empty((channels, room))
+    multiplier = np.empty((channels, room))
+    for c in range(channels):
+        (
+            value[c], z[c], covariance[c], factor[c], steps[c], count[c], first[c], second[c],
+            pair[c], low[c], high[c], sign[c], multiplier[c],
+        ) = solve_dual(gram, targets[c], starts[c], lo[c], hi[c], room, rounds, pairs)  # fmt: skip
+    return (
+        value, z, covariance, factor, steps, count,
+        first, second, pair, low, high, sign, multiplier,
     )  # fmt: skip

@@ -30,6 +30,8 @@ from bounds.quantization.dense import (
 ITERATION_LIMIT = 60
 STEP_TRIES = 16
 SHORTEST_STEP = 1e-4
+STALLED = 9  # iterations without progress after which the arithmetic gives no more
+INFEASIBLE = 0.02  # primal residuals, weighted, as a share of the gap
 
 
 @njit(cache=True, nogil=True)
@@ -172,6 +174,8 @@ def interior_point(
 
     gap = np.inf
     centre = 0.0
+    best = np.inf
+    stalled = 0
     for iteration in range(ITERATION_LIMIT):
         if iteration == 0:
             dual[:] = constant
@@ -200,7 +204,9 @@ def interior_point(
             lost += abs(miss * multiplier[j])
         centre = total / pairs
         gap = total + lost
-        if not gap > max(tolerance * value, smallest):
+        stalled = 0 if gap < 0.7 * best else stalled + 1
+        best = min(best, gap)
+        if not gap > max(tolerance * value, smallest) or stalled == STALLED:
             return gap, centre, iteration
 
         newton_matrix(image_x, image_s, rows, sign, count, newton)
@@ -257,6 +263,9 @@ def interior_point(
             ratio = max(left / total, 0.0)
             power = 3.0 if min(step_x, step_s) > 0.5 else 2.0
             aim = min(max(ratio**power, 1e-3), 0.9) * centre
+            if lost > INFEASIBLE * total:
+                # the gap must not run ahead of feasibility: near the boundary there is no way back
+                aim = centre
             share = 0.9 + 0.08 * min(step_x, step_s)
             # second-order terms of the complementarity conditions
             images(move_x, rows, count, image_move)
