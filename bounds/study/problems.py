@@ -13,6 +13,9 @@ PROBLEMS = (QUANTIZATION, PRUNING)
 
 #: Methods that search until nothing is left, given time; the others are their yardsticks.
 SEARCHES = ("exact", "scip")
+#: Methods whose result depends on the limits of the study, or on its seed; all others ignore them.
+LIMITED = {QUANTIZATION: ("sdp-scs", "exact"), PRUNING: ("scip", "exact")}
+SEEDED = {QUANTIZATION: ("park-boyd", "sdp-scs"), PRUNING: ()}
 
 
 def methods(problem: str) -> tuple[str, ...]:

@@ -7,28 +7,21 @@ any moment and started again. One task's failure is recorded and the rest goes o
 from __future__ import annotations
 
 import json
-import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import cast
 
 from bounds.study.config import Study
 from bounds.study.extracting import extract_layers
-from bounds.study.solving import solve_task
-from bounds.study.store import make_folder, read_shard, replacing, write_results, write_shard
+from bounds.study.files import make_folder, sweep, write_bytes
+from bounds.study.outcome import Outcome
+from bounds.study.shards import missing_bits, read_shard
+from bounds.study.store import as_table, write_results
 from bounds.study.tasks import Layer, Task, make_tasks
 from bounds.study.toml import format_study
 
-
-@dataclass(frozen=True)
-class Outcome:
-    """What became of one task: its seconds, and the message when it failed."""
-
-    task: Task
-    seconds: float
-    error: str | None = None
+__all__ = ["Observer", "Outcome", "Report", "run_study"]
 
 
 @dataclass(frozen=True)
@@ -41,7 +34,8 @@ class Report:
         solved: tasks done now.
         skipped: tasks found finished.
         failures: tasks that failed; also in ``failures.json`` beside the table.
-        seconds: wall time of the whole run.
+        problems: channel problems, one per channel and bit width, of the tasks done now.
+        seconds: wall time of the whole run; ``solving`` of it went by in solving.
     """
 
     results: Path
@@ -49,7 +43,9 @@ class Report:
     solved: int
     skipped: int
     failures: tuple[Outcome, ...]
+    problems: int
     seconds: float
+    solving: float
 
 
 class Observer:
@@ -76,6 +72,7 @@ def run_study(
     *,
     results: Path = Path("results"),
     dumps: Path = Path("dumps"),
+    scheduler: str | None = None,
     observer: Observer | None = None,
 ) -> Report:
     """Run a study; its table goes to ``results / study.name / results.parquet``.
@@ -84,74 +81,61 @@ def run_study(
         study: what to run.
         results: folder of all results.
         dumps: folder of extracted layers, shared by studies.
+        scheduler: address of a Dask scheduler, whose workers then solve instead of this machine.
         observer: is told about progress.
 
     Raises:
-        LayerboundsError: a network, its images or a folder cannot be used. The failure of a single
-            task is not raised but reported.
+        LayerboundsError: a network, its images, a folder or the cluster cannot be used. The failure
+            of a single task is not raised but reported.
         KeyboardInterrupt: passed on; what was finished stays finished.
     """
     started = time.perf_counter()
     observer = observer or Observer()
     folder = results / study.name
     make_folder(folder)
+    sweep(folder)
     layers = extract_layers(study, dumps, observer)
     tasks = make_tasks(study, layers)
-    todo = [task for task in tasks if read_shard(folder, task) is None]
+    todo = [task for task in tasks if missing_bits(folder, task)]
     observer.begin(todo, len(tasks) - len(todo))
-    failures = []
-    for outcome in solve_all(todo, folder, study.solve.workers, study.solve.backend):
+    began = time.perf_counter()
+    failed: dict[Task, Outcome] = {}
+    for outcome in _solve(study, todo, folder, scheduler):
         observer.solved(outcome)
-        if outcome.error is not None:
-            failures.append(outcome)
-    failures.sort(key=lambda outcome: tasks.index(outcome.task))
+        if outcome.failures:
+            failed[outcome.task] = outcome
+    solving = time.perf_counter() - began
+    failures = tuple(failed[task] for task in tasks if task in failed)
     _record(folder / "failures.json", failures)
-    shards = (read_shard(folder, task) for task in tasks)
-    table = folder / "results.parquet"
-    rows = write_results(table, [s for s in shards if s is not None], format_study(study))
+    found = (read_shard(folder, task, bits) for task in tasks for bits in task.bits)
+    rows = as_table(row for row in found if row is not None)
+    write_results(folder / "results.parquet", [rows], format_study(study))
     return Report(
-        results=table,
-        rows=rows,
+        results=folder / "results.parquet",
+        rows=rows.num_rows,
         solved=len(todo) - len(failures),
         skipped=len(tasks) - len(todo),
-        failures=tuple(failures),
+        failures=failures,
+        problems=sum(task.size for task in todo if task not in failed),
         seconds=time.perf_counter() - started,
+        solving=solving,
     )
 
 
-def solve_all(tasks: Sequence[Task], folder: Path, workers: int, backend: str) -> Iterator[Outcome]:
-    """Solve tasks, ``workers`` at a time, and yield what became of each as it ends."""
-    from joblib import Parallel, delayed
+def _solve(
+    study: Study, tasks: Sequence[Task], folder: Path, scheduler: str | None
+) -> Iterator[Outcome]:
+    """Solve tasks where the study says, and yield what became of each as it ends."""
+    if not tasks:
+        return iter(())
+    if scheduler is not None:
+        from bounds.study.cluster import solve_on_cluster
 
-    stop = threading.Event()
-    threads = backend == "threads"
-    # An event cannot travel to another process; there, the pool ends the workers itself.
-    stopped = stop.is_set if threads else _never
-    pool = Parallel(
-        n_jobs=workers,
-        backend="threading" if threads else "loky",
-        return_as="generator_unordered",
-    )
-    try:
-        jobs = (delayed(solve_and_store)(task, folder, stopped) for task in tasks)
-        yield from cast("Iterator[Outcome]", pool(jobs))
-    finally:
-        stop.set()
+        return solve_on_cluster(tasks, folder, scheduler)
+    from bounds.study.pool import solve_in_processes, solve_in_threads
 
-
-def solve_and_store(task: Task, folder: Path, stopped: Callable[[], bool]) -> Outcome:
-    """Solve one task and write its shard; an error becomes part of the outcome."""
-    started = time.perf_counter()
-    error = None
-    try:
-        write_shard(folder, task, solve_task(task, stopped))
-    except Exception as problem:  # whatever it was: the other tasks do not depend on it
-        error = f"{type(problem).__name__}: {problem}"
-    return Outcome(task, time.perf_counter() - started, error)
-
-
-def _never() -> bool:
-    return False
+    solve = solve_in_threads if study.solve.backend == "threads" else solve_in_processes
+    return solve(tasks, folder, study.solve.workers)
 
 
 def _record(path: Path, failures: Sequence[Outcome]) -> None:
@@ -161,15 +145,15 @@ def _record(path: Path, failures: Sequence[Outcome]) -> None:
         return
     entries = [
         {
-            "source": f.task.layer.source,
-            "layer": f.task.layer.name,
-            "chunk": f.task.chunk,
-            "problem": f.task.problem,
-            "method": f.task.method,
-            "error": f.error,
-            "key": f.task.key,
+            "source": outcome.task.layer.source,
+            "layer": outcome.task.layer.name,
+            "chunk": outcome.task.chunk,
+            "problem": outcome.task.problem,
+            "method": outcome.task.method,
+            "bits": list(failure.bits),
+            "error": failure.message,
         }
-        for f in failures
+        for outcome in failures
+        for failure in outcome.failures
     ]
-    with replacing(path) as temporary:
-        temporary.write_text(json.dumps(entries, indent=1) + "\n", "utf-8")
+    write_bytes(path, json.dumps(entries, indent=1).encode() + b"\n")

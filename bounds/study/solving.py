@@ -1,11 +1,11 @@
-"""One task solved: a chunk's numbers in, one row per bit width out."""
+"""One task solved: a chunk's numbers in, one row per bit width out, or the reason why not."""
 
 from __future__ import annotations
 
 import math
 import platform
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cache, lru_cache
 from importlib.metadata import version
@@ -20,13 +20,15 @@ from bounds.errors import StudyError
 from bounds.problem import form
 from bounds.quantization.grid import choose_scale
 from bounds.result import CERTIFIED, EXACT, HEURISTIC, Range, snr
+from bounds.study.code import code_digest
 from bounds.study.problems import QUANTIZATION, choose_keep
-from bounds.study.tasks import Task, code_digest, thin_out
+from bounds.study.tasks import Task, thin_out
 
 if TYPE_CHECKING:
     from layers.dump import Chunk
 
 Floats = NDArray[np.float64]
+Row = dict[str, Any]
 #: From best to worst: a mixture of ranges is only as good as its worst part.
 _RANKS = (EXACT, CERTIFIED, HEURISTIC)
 
@@ -91,31 +93,75 @@ def _chunks(dump: Path, size: int) -> tuple[str, list[Chunk]]:
     return layer.content_hash, list(layer.chunks(size))
 
 
-def solve_task(task: Task, stopped: Callable[[], bool] = lambda: False) -> list[dict[str, Any]]:
-    """The rows of a task, one per bit width, with the columns of ``bounds.study.store.SCHEMA``.
+@dataclass(frozen=True)
+class Failure:
+    """Why a task has no result at these bit widths."""
+
+    bits: tuple[int, ...]
+    message: str
+
+
+def solve_task(
+    task: Task,
+    wanted: Sequence[int] | None = None,
+    piece: Piece | None = None,
+    store: Callable[[Row], object] = lambda _: None,
+    stopped: Callable[[], bool] = lambda: False,
+) -> tuple[list[Row], list[Failure]]:
+    """Rows of a task, one per bit width, with the columns of ``bounds.study.store.SCHEMA``.
+
+    What goes wrong at one bit width is told as a failure, and the others are solved.
 
     Args:
         task: what to solve.
-        stopped: asked before every bit width; when true, the work so far is dropped.
+        wanted: only these bit widths of it.
+        piece: its numbers, if they are at hand; else they are read from the dump.
+        store: takes every row as soon as it is there.
+        stopped: asked before every bit width; when true, the rest is left out.
 
     Raises:
-        LayerboundsError: the dump, the numbers or the method cannot be used; or this process runs
-            other solvers than the task was made for.
-        InterruptedError: ``stopped`` said so.
+        StorageError: from ``store``, which stops everything.
     """
-    if code_digest(task.problem) != task.code:
-        raise StudyError("the solvers changed while the study ran; run the study again")
-    piece = read_piece(task)
-    rows = []
-    for bits in task.bits:
+    wanted = task.bits if wanted is None else tuple(wanted)
+    try:
+        if code_digest(task.problem) != task.code:
+            raise StudyError(
+                "the process that solves has other solvers than the one that started the study; "
+                "install the same layerbounds on every machine, and run the study again"
+            )
+        piece = piece or read_piece(task)
+    except Exception as error:  # whatever it was: the other tasks do not depend on it
+        return [], [Failure(wanted, describe(error))]
+    rows: list[Row] = []
+    failed: dict[str, tuple[int, ...]] = {}
+    for bits in wanted:
         if stopped():
-            raise InterruptedError(f"{task} was stopped")
-        rows.append(_row(task, piece, bits))
-    return rows
+            break
+        try:
+            row = _row(task, piece, bits)
+        except Exception as error:
+            message = describe(error)
+            failed[message] = (*failed.get(message, ()), bits)
+            continue
+        store(row)
+        rows.append(row)
+    return rows, [Failure(bits, message) for message, bits in failed.items()]
+
+
+def describe(error: BaseException) -> str:
+    """An error in one line, for a person: its kind and what it says."""
+    return f"{type(error).__name__}: {error}".removesuffix(": ")
 
 
 def quantize(
-    piece: Piece, bits: int, method: str, *, rule: str, time_limit: float, seed: int
+    piece: Piece,
+    bits: int,
+    method: str,
+    *,
+    rule: str,
+    time_limit: float | None,
+    node_limit: int | None = None,
+    seed: int = 0,
 ) -> tuple[Range, float]:
     """Range of a piece at ``bits`` bits, and its quantization step (a mean, if per channel)."""
     # The step belongs to the chunk over all its channels, whichever of them are solved.
@@ -128,23 +174,36 @@ def quantize(
         scale=scale,
         method=method,
         time_limit=_limit(time_limit),
+        node_limit=node_limit,
         seed=seed,
     )
     return found, float(np.mean(scale))
 
 
-def prune(piece: Piece, keep: int, method: str, *, time_limit: float) -> Range:
+def prune(
+    piece: Piece,
+    keep: int,
+    method: str,
+    *,
+    time_limit: float | None,
+    node_limit: int | None = None,
+) -> Range:
     """Range of a piece with at most ``keep`` weights a channel."""
     return pruning_range(
-        piece.chunk.gram, piece.weights, keep=keep, method=method, time_limit=_limit(time_limit)
+        piece.chunk.gram,
+        piece.weights,
+        keep=keep,
+        method=method,
+        time_limit=_limit(time_limit),
+        node_limit=node_limit,
     )
 
 
-def _limit(seconds: float) -> float | None:
-    return None if math.isinf(seconds) else seconds
+def _limit(seconds: float | None) -> float | None:
+    return None if seconds is None or math.isinf(seconds) else seconds
 
 
-def _row(task: Task, piece: Piece, bits: int) -> dict[str, Any]:
+def _row(task: Task, piece: Piece, bits: int) -> Row:
     started = time.perf_counter()
     scale = k = None
     shares = [1.0]
@@ -155,14 +214,16 @@ def _row(task: Task, piece: Piece, bits: int) -> dict[str, Any]:
             task.method,
             rule=task.rule,
             time_limit=task.time_limit,
-            seed=task.seed,
+            node_limit=task.node_limit,
+            seed=task.seed or 0,
         )
         ranges = [found]
     else:
         keep = choose_keep(piece.features, bits, task.rule)
         k, shares = keep.recorded, [share for _, share in keep.parts]
         ranges = [
-            prune(piece, part, task.method, time_limit=task.time_limit) for part, _ in keep.parts
+            prune(piece, part, task.method, time_limit=task.time_limit, node_limit=task.node_limit)
+            for part, _ in keep.parts
         ]
     lower, upper = _mix([r.lower for r in ranges], shares), _mix([r.upper for r in ranges], shares)
     energy, status = ranges[0].energy, _worst(ranges)
@@ -186,9 +247,11 @@ def _row(task: Task, piece: Piece, bits: int) -> dict[str, Any]:
         "rounding": task.rounding,
         "rule": task.rule,
         "time_limit": task.time_limit,
-        "energy": energy.sum(),
-        "lower": lower.sum(),
-        "upper": upper.sum(),
+        "node_limit": task.node_limit,
+        "seed": task.seed,
+        "energy": float(energy.sum()),
+        "lower": float(lower.sum()),
+        "upper": float(upper.sum()),
         "snr_bound": snr(energy, lower),
         "snr_attained": snr(energy, upper),
         "exact": int((status == EXACT).sum()),
@@ -201,7 +264,8 @@ def _row(task: Task, piece: Piece, bits: int) -> dict[str, Any]:
         "seconds": time.perf_counter() - started,
         "notes": " ".join(dict.fromkeys(note for r in ranges for note in r.notes)),
         "versions": versions(),
-        "key": task.key,
+        "code": task.code,
+        "key": task.key(bits),
     }
 
 

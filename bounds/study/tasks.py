@@ -1,25 +1,27 @@
 """Tasks: one chunk, one problem, one method, all channels and bit widths; and their content keys.
 
-A key is a digest of everything the numbers depend on, so a finished task is recognised whatever
-the study is called and wherever its dumps lie, and a changed parameter touches only its own tasks.
+Every bit width of a task has a key of its own: a digest of everything its numbers depend on. So a
+finished result is recognised whatever the study is called and wherever its dumps lie, and a changed
+parameter touches only the results that depend on it.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterable, Sequence
+import math
+from collections.abc import Iterable
 from dataclasses import asdict, dataclass
-from functools import cache
 from pathlib import Path
 
 import numpy as np
 
+from bounds.study.code import code_digest
 from bounds.study.config import LayerChoice, Study
-from bounds.study.problems import PROBLEMS, QUANTIZATION
+from bounds.study.problems import LIMITED, PROBLEMS, QUANTIZATION, SEEDED
 
 #: Raised whenever the columns of a result change, or what they mean.
-RESULT_VERSION = 1
+RESULT_VERSION = 2
 
 
 @dataclass(frozen=True)
@@ -27,6 +29,7 @@ class Layer:
     """A dump as the study uses it: which of its chunks, and which channels of each.
 
     ``chunk_total`` counts the chunks of the whole layer; ``chunks`` are the ones solved.
+    ``max_channels`` is None when all channels of a chunk are solved, ``channels`` of them.
     """
 
     dump: Path
@@ -36,6 +39,7 @@ class Layer:
     kind: str
     chunks: tuple[int, ...]
     chunk_total: int
+    channels: int
     max_channels: int | None
     select: str
 
@@ -45,7 +49,8 @@ class Task:
     """One chunk, one problem and one method, at every bit width of the study.
 
     ``rule`` is the scale rule for quantization and the rule for k for pruning; ``code`` is the
-    ``code_digest`` of the solvers it was made for.
+    ``code_digest`` of the solvers it was made for. Limits and ``seed`` are None for the methods
+    that ignore them (a time limit is None also when there is none).
     """
 
     layer: Layer
@@ -56,22 +61,28 @@ class Task:
     bits: tuple[int, ...]
     rounding: str
     rule: str
-    time_limit: float
-    seed: int
+    time_limit: float | None
+    node_limit: int | None
+    seed: int | None
     code: str
 
-    @property
-    def key(self) -> str:
-        """Hexadecimal SHA-256 of all that the result depends on (not of paths)."""
+    def key(self, bits: int) -> str:
+        """Hexadecimal SHA-256 of all that the result at ``bits`` depends on (not of paths)."""
         values = asdict(self)
         layer = values.pop("layer")
         for name in ("dump_hash", "max_channels", "select"):
             values[name] = layer[name]
         if layer["max_channels"] is None:
             del values["select"]
+        values["bits"] = bits
         values["result"] = RESULT_VERSION
         text = json.dumps(values, sort_keys=True, separators=(",", ":"))
         return hashlib.sha256(text.encode()).hexdigest()
+
+    @property
+    def size(self) -> int:
+        """Problems in it: channels times bit widths."""
+        return self.layer.channels * len(self.bits)
 
     def __str__(self) -> str:
         """As a message names it."""
@@ -98,6 +109,9 @@ def study_layer(path: Path, choice: LayerChoice, chunk_size: int) -> Layer:
 
     dump = read_dump(path)
     total = dump.chunk_count(chunk_size)
+    # A chunk lies in one group of a grouped convolution and has the channels of that group.
+    channels = dump.channels // dump.groups
+    fewer = choice.max_channels is not None and choice.max_channels < channels
     return Layer(
         dump=path,
         dump_hash=dump.content_hash,
@@ -106,54 +120,38 @@ def study_layer(path: Path, choice: LayerChoice, chunk_size: int) -> Layer:
         kind=dump.kind,
         chunks=thin_out(total, choice.max_chunks, choice.select),
         chunk_total=total,
-        max_channels=choice.max_channels,
+        channels=min(choice.max_channels or channels, channels),
+        max_channels=choice.max_channels if fewer else None,
         select=choice.select,
     )
 
 
 def make_tasks(study: Study, layers: Iterable[Layer]) -> list[Task]:
     """All tasks of a study in the order of its results: layer, chunk, problem, method."""
-    solve = study.solve
     return [
-        Task(
-            layer=layer,
-            chunk=chunk,
-            chunk_size=solve.chunk,
-            problem=problem,
-            method=method,
-            bits=solve.bits,
-            rounding=solve.rounding,
-            rule=solve.scale if problem == QUANTIZATION else solve.keep,
-            time_limit=solve.time_limit,
-            seed=study.seed,
-            code=code_digest(problem),
-        )
+        _task(study, layer, chunk, problem, method)
         for layer in layers
         for chunk in layer.chunks
         for problem in PROBLEMS
-        for method in getattr(solve, problem)
+        for method in getattr(study.solve, problem)
     ]
 
 
-@cache
-def code_digest(problem: str) -> str:
-    """Digest of the source code that computes ``problem``: a mended solver redoes its tasks."""
-    package = Path(__file__).resolve().parent.parent
-    files: Sequence[Path] = [
-        *sorted(package.glob("*.py")),
-        *sorted((package / problem).rglob("*.py")),
-        package / "study" / "problems.py",
-        package / "study" / "solving.py",
-    ]
-    digest = hashlib.sha256()
-    for file in files:
-        if file.name not in _NOT_SOLVING:
-            digest.update(f"{file.relative_to(package)}\n".encode())
-            digest.update(file.read_bytes())
-    return digest.hexdigest()
-
-
-#: Modules beside the solvers that draw and print results, and cannot change them.
-_NOT_SOLVING = frozenset(
-    {"certificate.py", "errors.py", "figures.py", "ranges.py", "tables.py", "verdicts.py"}
-)
+def _task(study: Study, layer: Layer, chunk: int, problem: str, method: str) -> Task:
+    solve = study.solve
+    limited = method in LIMITED[problem]
+    timed = limited and math.isfinite(solve.time_limit)
+    return Task(
+        layer=layer,
+        chunk=chunk,
+        chunk_size=solve.chunk,
+        problem=problem,
+        method=method,
+        bits=solve.bits,
+        rounding=solve.rounding,
+        rule=solve.scale if problem == QUANTIZATION else solve.keep,
+        time_limit=float(solve.time_limit) if timed else None,
+        node_limit=solve.node_limit if limited else None,
+        seed=study.seed if method in SEEDED[problem] else None,
+        code=code_digest(problem),
+    )

@@ -44,6 +44,7 @@ FULL = Study(
         quantization=("rtn",),
         pruning=(),
         time_limit=math.inf,
+        node_limit=1000,
         workers=5,
         backend="processes",
     ),
@@ -111,6 +112,8 @@ def test_top_and_layers_are_refused_with_the_line(old, new, line, parts):
         ('pruning = ["gptq"]', "magnitude-ls"),
         ("time_limit = 0", "positive"),
         ("time_limit = nan", "positive"),
+        ("node_limit = 0", "1 or more"),
+        ("node_limit = 1e6", "1 or more"),
         ("workers = 0", "1 or more"),
         ('backend = "dask"', "threads, processes"),
         ("speed = 3", "time_limit"),
@@ -166,6 +169,24 @@ def test_bundled_studies_load_under_their_own_names():
     assert "demo" in bundled_studies()
     for name in bundled_studies():
         assert load_study(name).name == name
+
+
+@pytest.mark.parametrize("name", bundled_studies())
+def test_bundled_studies_survive_the_round_trip(name):
+    study = load_study(name)
+    assert parse_study(format_study(study)) == study
+
+
+def test_paper_is_ten_layers_with_everything():
+    paper = load_study("paper")
+    layers = [(choice.source, name) for choice in paper.layers for name in choice.names]
+    assert len(layers) == 10
+    assert sum(source == "resnet18" for source, _ in layers) == 3
+    assert all(c.max_chunks is c.max_channels is None for c in paper.layers)
+    assert paper.solve.bits == (2, 3, 4, 5, 6, 7, 8) and paper.solve.chunk == 36
+    for chosen in (paper.solve.quantization, paper.solve.pruning):
+        assert "exact" in chosen and len(chosen) >= 4
+    assert {"sdp"} <= set(paper.solve.quantization) and "perspective" in paper.solve.pruning
 
 
 def test_demo_needs_no_network_of_unclear_licence():

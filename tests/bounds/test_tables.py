@@ -7,6 +7,8 @@ import math
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from rich.console import Console
 
@@ -120,9 +122,9 @@ def test_results_that_are_none_are_refused(tmp_path, ran):
     (tmp_path / "results.parquet").write_bytes(b"PAR1 and then nothing")
     with pytest.raises(StudyError, match="cannot be read"):
         load_rows(tmp_path)
-    shard = next((ran.results / "tiny" / "tasks").iterdir())
+    pq.write_table(pa.table({"a": [1]}), tmp_path / "foreign.parquet")
     with pytest.raises(StudyError, match="not a table of results"):
-        load_rows(shard)
+        load_rows(tmp_path / "foreign.parquet")
     write_results(tmp_path / "results.parquet", [SCHEMA.empty_table()], "")
     with pytest.raises(StudyError, match="every task failed"):
         load_rows(tmp_path)
