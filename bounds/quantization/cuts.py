@@ -92,6 +92,8 @@ def lagrangian_bound(
     rows = cuts.directions(n)
     update = (rows * signed[:, None]).T @ rows
     matrix = gram - update
+    if not (np.diag(matrix) > 0).all():
+        return 0.0
     # entrywise rounding of `matrix`, as a bound on the 2-norm of what was lost after balancing
     balance = power_of_two_balance(np.diag(matrix))
     lost = (len(signed) + 4) * 2.0**-53 * ((np.abs(rows) * multiplier[:, None]).T @ np.abs(rows))

@@ -13,6 +13,7 @@ from bounds.fuzz.rational import ExactForm
 from bounds.limits import Limits
 from bounds.problem import check_problem
 from bounds.quantization.codes import make_codes
+from bounds.quantization.cuts import lagrangian_bound, single_cuts
 from bounds.quantization.exact import search
 from bounds.quantization.grid import integer_range
 
@@ -47,6 +48,12 @@ def test_every_gram_that_is_accepted_is_solved(curvature, method):
     found = quantization_range(gram, [[0.3, -0.7]], bits=3, scale=0.5, method=method)
     assert np.isfinite(found.upper).all()
     assert (found.lower <= found.upper).all()
+
+
+def test_multipliers_that_overshoot_the_diagonal_prove_nothing():
+    """A conic solver may return such; the balancing once took their logarithm."""
+    cuts = single_cuts(np.array([0, 0]), np.array([1, 1]), 1.0, np.array([5.0, 0.1]))
+    assert lagrangian_bound(np.eye(2), np.array([0.4, 0.4]), 1.0, cuts, np.zeros(2)) == 0.0
 
 
 def test_what_doubles_cannot_hold_is_named():
