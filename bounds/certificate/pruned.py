@@ -8,10 +8,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from bounds.problem import check_problem
-from bounds.pruning.core import make_core
+from bounds.certificate.cover import find_cover
+from bounds.problem import Problem, check_problem
+from bounds.pruning.core import Core, make_core
 from bounds.pruning.perspective import perspective
-from bounds.result import HEURISTIC, Range
+from bounds.result import EXACT, HEURISTIC, Range
+
+#: Most leaves of a cover; larger trees claim the dual part only.
+LEAVES = 4000
 
 Json = dict[str, Any]
 Floats = NDArray[np.float64]
@@ -33,12 +37,23 @@ def pruning_proofs(
     group, capacity = np.zeros(problem.features, np.int64), np.array([keep])
     for c in range(problem.channels):
         single = check_problem(gram, weights[c : c + 1])
-        yield _claims(make_core(single, group, capacity), str(found.status[c]))
+        core = make_core(single, group, capacity)
+        proofs = _claims(single, core, str(found.status[c]), float(found.upper[c]), tolerance)
+        yield proofs
 
 
-def _claims(core: Any, status: str) -> Iterator[tuple[float, Json]]:
+def _claims(
+    single: Problem, core: Core, status: str, upper: float, tolerance: float
+) -> Iterator[tuple[float, Json]]:
     if status == HEURISTIC or core.capacity.sum() >= core.size or core.notes:
         return
+    if status == EXACT:
+        lower = upper * (1 - tolerance / 10)
+        gram = single.gram[np.ix_(core.index, core.index)]
+        weights = single.weights[0, core.index]
+        proof = find_cover(gram, weights, int(core.capacity[0]), lower, LEAVES)
+        if proof is not None:
+            yield lower, proof
     dual = perspective(core)
     yield (
         float(dual.lower[0]),
