@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -135,9 +136,9 @@ def test_key_of_all_channels_does_not_depend_on_how_they_would_be_picked():
     assert len(keys) == 1
 
 
-def made(**solve) -> dict[tuple[str, str], Task]:
+def made(**solve: Any) -> dict[tuple[str, str], Task]:
     seed = solve.pop("seed", 0)
-    every = {problem: methods(problem) for problem in PROBLEMS}
+    every: dict[str, Any] = {problem: methods(problem) for problem in PROBLEMS}
     study = Study("s", (LayerChoice("net", ("layer",)),), seed, solve=Solve(**(every | solve)))
     return {(t.problem, t.method): t for t in make_tasks(study, [LAYER]) if t.chunk == 0}
 
