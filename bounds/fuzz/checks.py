@@ -203,7 +203,10 @@ def _check_lower(
             serious = Fraction(lower) > Fraction(float(witness)) * (1 + Fraction(TOLERANCE)) + floor
             yield broken("lower > witness", f"attained {true!r}", excess, serious)
         elif optimum is not None:
-            yield broken("lower > optimum, out of reach", f"{float(optimum)!r}", serious=False)
+            # the bound says where it holds; an "exact" status claims more than that
+            claimed = str(found.status[c]) == EXACT
+            rule = "lower > optimum, out of reach"
+            yield broken(rule, f"optimum {float(optimum)!r}", serious=claimed)
     elif Fraction(lower) > optimum:
         excess = float(Fraction(lower) / optimum - 1) if optimum > 0 else float("inf")
         serious = Fraction(lower) > optimum * (1 + Fraction(TOLERANCE)) + floor

@@ -165,6 +165,18 @@ def _uniform(rng: Generator, n: int) -> Floats:
     return 4.0 * ((1 - correlation) * np.eye(n) + correlation)
 
 
+def _seesaw(rng: Generator, n: int) -> Floats:
+    """Two inputs whose difference, hugely amplified, replaces several others at once."""
+    rows = np.eye(n) if n < 3 else np.zeros((n, n))
+    if n >= 3:
+        rows[0, :2] = 1
+        rows[1 : n - 1, 2:] = np.eye(n - 2)
+        rows[1 : n - 1, 1] = 2.0 ** -float(rng.integers(2, 24))
+        if rng.random() < 0.5:
+            rows[n - 1] = rng.standard_normal(n) * 2.0 ** -float(rng.integers(2, 30))
+    return _product(rows)
+
+
 GRAMS: dict[str, Callable[[Generator, int], Floats]] = {
     "random": lambda rng, n: _product(_rows(rng, n)),
     "conditioned": _conditioned,
@@ -177,6 +189,7 @@ GRAMS: dict[str, Callable[[Generator, int], Floats]] = {
     "spread": _spread,
     "diagonal": _diagonal,
     "uniform": _uniform,
+    "seesaw": _seesaw,
 }
 
 Weigh = Callable[[Generator, Floats, Floats, int], Floats]

@@ -9,6 +9,7 @@ from fractions import Fraction
 import numpy as np
 import pytest
 
+from bounds import pruning_range
 from bounds.errors import MethodError
 from bounds.fuzz import FAST_METHODS, FuzzReport, check_instance, fuzz, make_instance
 from bounds.fuzz.checks import Truth, check_range
@@ -102,6 +103,19 @@ def test_singular_and_indefinite_grams_in_rationals():
     assert ExactForm(singular, [0.3, 0.4]).sparse_optimum(1) == 0
     with pytest.raises(NotSemidefinite):
         ExactForm(np.array([[1.0, 1.5], [1.5, 1.0]]), [0.3, 0.4]).sparse_optimum(2)
+
+
+@pytest.mark.xfail(reason="bounds on singular Grams hold in a region that the optimum leaves")
+@pytest.mark.parametrize("power", [8, 10, 13])
+def test_weights_that_compensate_from_afar(power):
+    """Inputs 0 and 1 alone reproduce the output exactly, with weights of about 2^power."""
+    small = 2.0**-power
+    rows = np.array([[1, 1, 0, 0], [0, small, 1, 0], [0, small, 0, 1.0]])
+    gram, weights = rows.T @ rows, np.ones(4)
+    assert ExactForm(gram, weights).sparse_optimum(2) == 0
+    found = pruning_range(gram, weights, keep=2)
+    assert found.lower[0] == 0
+    assert found.status[0] != EXACT
 
 
 def sound(problem: str, method: str):
