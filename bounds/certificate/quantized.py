@@ -15,7 +15,6 @@ from bounds.quantization.exact import (
     EASY_NODES,
     PROBES,
     THETAS,
-    one_channel,
     radii,
     shift,
     walk_arguments,
@@ -84,7 +83,7 @@ def _shifted_search(
     codes: CodeProblem, c: int, live: NDArray, dual: Dual, found: Range, search_nodes: int
 ) -> Json | None:
     """The search with the share of the multipliers whose tree is estimated to be smallest."""
-    single = one_channel(codes, c)
+    single = codes.channel(c)
     incumbent = np.rint(found.weights[c][live] / codes.scale[c])[None, :]
     cut, cut_at = integer_shift(dual, single.features)
     best, smallest = None, float(search_nodes)

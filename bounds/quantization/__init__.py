@@ -7,7 +7,7 @@ import time
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from bounds.errors import MethodError
+from bounds.errors import MethodError, SolverError
 from bounds.limits import Limits
 from bounds.problem import check_problem
 from bounds.quantization import heuristics
@@ -67,6 +67,7 @@ def quantization_range(
     lower: ArrayLike = 0.0
     finished: ArrayLike = False
     nodes: ArrayLike = 0
+    notes: tuple[str, ...] = ()
     if codes.features == 0:
         found, finished = codes.targets, True  # every input is dead: nothing can be lost
     elif method == "rtn":
@@ -81,7 +82,7 @@ def quantization_range(
     else:
         found = heuristics.descent(codes)
         if method != "descent":
-            found, lower = relax(codes, found, method, limits, seed)
+            found, lower, notes = relax(codes, found, method, limits, seed)
     return make_range(
         lower,
         codes.errors(found),
@@ -92,29 +93,30 @@ def quantization_range(
         nodes=nodes,
         seconds=time.perf_counter() - begin,
         tolerance=tolerance,
+        notes=notes,
     )
 
 
 def relax(
     codes: CodeProblem, found: Floats, method: str, limits: Limits, seed: int
-) -> tuple[Floats, Floats]:
-    """Codes (channels, n) and verified lower bounds (channels,) of the relaxation methods."""
+) -> tuple[Floats, Floats, tuple[str, ...]]:
+    """Codes (channels, n), verified lower bounds (channels,) and notes of the relaxation methods.
+
+    A channel on which SCS gives nothing keeps the lower bound 0, and a note says why.
+    """
     found = found.copy()
     lower = np.zeros(codes.channels)
+    notes: list[str] = []
     for c in range(codes.channels):
-        if method == "sdp-scs":
-            dual = solve_channel_scs(codes, c, limits.seconds)
-        else:
-            dual = solve_channel(codes, c)
+        try:
+            scs = method == "sdp-scs"
+            dual = solve_channel_scs(codes, c, limits.seconds) if scs else solve_channel(codes, c)
+        except SolverError as error:
+            notes.append(f"channel {c} has no bound: {error}")
+            continue
         lower[c] = dual.lower
         if method != "sdp":
             rounded = heuristics.park_boyd(codes, c, dual, seed)
             pair = np.stack([found[c], rounded])
-            found[c] = pair[int(np.argmin(errors_of(codes, c, pair)))]
-    return found, lower
-
-
-def errors_of(codes: CodeProblem, c: int, candidates: Floats) -> Floats:
-    """Normalised errors of several candidate codes (kinds, n) of channel ``c``."""
-    difference = candidates - codes.targets[c]
-    return ((difference @ codes.gram) * difference).sum(axis=1)
+            found[c] = pair[int(np.argmin(codes.channel(c).costs(pair)))]
+    return found, lower, tuple(notes)

@@ -7,7 +7,7 @@ are the nearest ones to their weights and cost nothing.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -53,6 +53,17 @@ class CodeProblem:
     def features(self) -> int:
         """Number of live inputs."""
         return self.weights.shape[1]
+
+    def channel(self, c: int) -> CodeProblem:
+        """The problem of channel ``c`` alone."""
+        pick = slice(c, c + 1)
+        return replace(
+            self,
+            weights=self.weights[pick],
+            scale=self.scale[pick],
+            targets=self.targets[pick],
+            start=self.start[pick],
+        )
 
     def errors(self, codes: Floats) -> Floats:
         """True errors (channels,) of codes (channels, n), rounded outward."""

@@ -100,15 +100,6 @@ def search(codes: CodeProblem, incumbent: Floats, limits: Limits) -> SearchResul
     return SearchResult(best, lower, finished, nodes)
 
 
-def one_channel(codes: CodeProblem, c: int) -> CodeProblem:
-    """The problem of channel ``c`` alone."""
-    pick = slice(c, c + 1)
-    return CodeProblem(
-        codes.problem, codes.gram, codes.unit, codes.weights[pick], codes.scale[pick],
-        codes.lo, codes.hi, codes.targets[pick], codes.start[pick],
-    )  # fmt: skip
-
-
 @dataclass(frozen=True)
 class Shifted:
     """One channel's search with ``theta`` times its SDP multipliers moved out of the quadratic."""
@@ -137,7 +128,7 @@ def search_hard(
 ) -> SearchResult:
     """Search one channel that the easy walk did not finish."""
     begin = time.perf_counter()
-    single = one_channel(codes, c)
+    single = codes.channel(c)
     pair = np.stack([incumbent, beam(single, HARD_BEAM)[0]])
     incumbent = pair[int(np.argmin(single.costs(pair)))]
     dual: Dual = solve_channel(single, 0)
