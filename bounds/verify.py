@@ -655,7 +655,7 @@ def check_lines(lines: list[Json], dump: LayerDump, nodes: int) -> list[str]:
             require(line["is"] == "channel" and bool(chunks), "neither a chunk nor its channel")
             chunk, done = chunks[-1]
             check_channel(chunk, line, nodes)
-            key = f"{line['channel']} {json.dumps(chunk.claim, sort_keys=True)}"
+            key = f"{line['channel']} {chunk.claim['features']} {line['problem']}"
             require(key not in seen, "the channel is there twice")
             seen.add(key)
             done.append(line)

@@ -99,10 +99,16 @@ def write_certificate(
         }
     ]
     count = 0
+    seen: set[tuple[int, str, str]] = set()
     for one in solved:
         if one.chunk.dump_hash != dump.content_hash:
             raise CertificateError(f"chunk {one.chunk.index} was cut from another dump")
         chunk_line, channel_lines, weaker = _certify(verify, dump, one, search_nodes)
+        for line in channel_lines:
+            key = (line["channel"], str(chunk_line["features"]), line["problem"])
+            if key in seen:
+                raise CertificateError(f"channel {key[0]} of features {key[1]} is given twice")
+            seen.add(key)
         lines += [chunk_line, *channel_lines]
         count += len(channel_lines)
         if weaker:
