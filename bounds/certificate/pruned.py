@@ -38,8 +38,8 @@ def pruning_proofs(
     for c in range(problem.channels):
         single = check_problem(gram, weights[c : c + 1])
         core = make_core(single, group, capacity)
-        proofs = _claims(single, core, str(found.status[c]), float(found.upper[c]), tolerance)
-        yield proofs
+        status = str(found.status[c]) if found.lower[c] > 0 else HEURISTIC
+        yield _claims(single, core, status, float(found.upper[c]), tolerance)
 
 
 def _claims(

@@ -51,28 +51,24 @@ def _claims(
     codes: CodeProblem, c: int, live: NDArray, order: NDArray, found: Range, search_nodes: int
 ) -> Iterator[tuple[float, Json]]:
     status, nodes = str(found.status[c]), int(found.nodes[c])
-    if status == HEURISTIC or not live.size:
+    if status == HEURISTIC or not found.lower[c] > 0:
         return
     if status == EXACT and nodes <= min(EASY_NODES, search_nodes):
         none = np.zeros(live.size)
-        yield float(found.lower[c]), _search(live, order, codes.start[c], none, none)
-        if nodes == 0:  # pragma: no cover - an exact result without a search has no other proof
-            return
+        yield float(found.lower[c]), _search(order, codes.start[c], none, none)
     dual = solve_channel(codes, c)
     if status == EXACT and nodes > EASY_NODES:
         proof = _shifted_search(codes, c, live, dual, found, search_nodes)
         if proof is not None:
             yield float(found.lower[c]), proof
-    yield dual.lower, {"is": "dual", "cuts": _cuts(dual, live)}
+    yield dual.lower, {"is": "dual", "cuts": _cuts(dual)}
 
 
-def _search(
-    live: NDArray, order: NDArray, centre: Floats, cut: Floats, at: Floats
-) -> dict[str, Any]:
+def _search(order: NDArray, centre: Floats, cut: Floats, at: Floats) -> dict[str, Any]:
     """Inputs from the one fixed last to the one fixed first; the rest in that order."""
     return {
         "is": "search",
-        "order": [int(i) for i in live[order]],
+        "order": [int(i) for i in order],
         "centre": [float(x) for x in centre[order]],
         "cut": [float(x) for x in cut[order]],
         "at": [int(x) for x in at[order]],
@@ -98,10 +94,10 @@ def _shifted_search(
     if best is None:
         return None
     shares = best.cut * codes.unit
-    return _search(live, best.factor.order, best.centred.point[0], shares, best.cut_at)
+    return _search(best.factor.order, best.centred.point[0], shares, best.cut_at)
 
 
-def _cuts(dual: Dual, live: NDArray) -> list[list[Any]]:
+def _cuts(dual: Dual) -> list[list[Any]]:
     """Each cut ``m (y-p)(y-q) >= 0``, ``y = z_i``, or ``z_i + z_j``, or ``z_i - z_j``.
 
     As ``[i, 0 or +-(j+1), p, q, m]``: m is positive where y lies on no integer between p and q, and
@@ -110,7 +106,7 @@ def _cuts(dual: Dual, live: NDArray) -> list[list[Any]]:
     cuts, rows = dual.cuts, []
     for j in np.flatnonzero(cuts.multiplier > 0):
         second = int(cuts.second[j])
-        pair = 0 if second < 0 else int(cuts.pair_sign[j]) * (int(live[second]) + 1)
+        pair = 0 if second < 0 else int(cuts.pair_sign[j]) * (second + 1)
         weight = float(cuts.sign[j] * cuts.multiplier[j])
-        rows.append([int(live[cuts.first[j]]), pair, int(cuts.low[j]), int(cuts.high[j]), weight])
+        rows.append([int(cuts.first[j]), pair, int(cuts.low[j]), int(cuts.high[j]), weight])
     return rows

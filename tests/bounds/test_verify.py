@@ -29,6 +29,7 @@ from bounds.verify import (
     integers,
     main,
     pivots,
+    pruning_dual,
     quantization_dual,
     verify,
 )
@@ -409,3 +410,42 @@ def test_writing_checks_every_proof(dump, tmp_path, monkeypatch):
     data = (tmp_path / "c.jsonl").read_bytes()
     verify(data, dump)
     assert untrue(dump, parsed(data)) == []
+
+
+def test_every_tree_and_every_dual_is_below_the_optimum():
+    """Random trees closed by random multipliers: no least leaf is above the best support."""
+    rng = np.random.default_rng(7)
+    for _ in range(60):
+        n = int(rng.integers(1, 6))
+        keep = int(rng.integers(0, n + 1))
+        x = rng.standard_normal((12, n)) @ (np.eye(n) + rng.uniform(0, 2))
+        gram = (x.T @ x + (x.T @ x).T) / 2
+        weights = rng.standard_normal(n)
+        chunk = chunk_of(gram, weights)
+        sparse = Sparse(chunk, weights, keep)
+        best = optimum(gram, weights, {"task": "pruning", "keep": keep}, 1.0)
+        smallest = float(np.linalg.eigvalsh(gram)[0])
+        duals = []
+        for _ in range(3):
+            d = rng.uniform(0.01, 0.99, n) * smallest
+            duals.append([(d * weights * rng.uniform(0.2, 1.8, n)).tolist(), d.tolist()])
+        value = pruning_dual(sparse, {"is": "dual", "p": duals[0][0], "d": duals[0][1]})
+        assert value < best + 1e-9 * (1 + best)
+        tree: list[int] = []
+        grow(tree, rng, list(range(n)), keep)
+        proof = {"is": "cover", "duals": duals, "tree": tree}
+        check_cover(sparse, proof, -1e9)
+        with pytest.raises(Refused, match="only shown to cost"):
+            check_cover(sparse, proof, best * (1 + 1e-9) + 1e-9)
+
+
+def grow(tree: list[int], rng: np.random.Generator, free: list[int], room: int) -> None:
+    """A random tree, leaves closed by costs or by one of three duals."""
+    if not free or room == 0 or rng.random() < 0.2:
+        tree.append(-1 - int(rng.integers(4)))
+        return
+    pick = int(rng.choice(free))
+    tree.append(pick)
+    rest = [i for i in free if i != pick]
+    grow(tree, rng, rest, room)
+    grow(tree, rng, rest, room - 1)
