@@ -63,11 +63,12 @@ def first_multipliers(gram, slope, cuts, free, multiplier, count):
     stiffness = np.diag(gram).copy()
     for _ in range(START_PASSES):
         matrix[:] = gram
+        least = max(np.median(stiffness), 1e-8)
         for j in range(count):
             if free[j + 1] or sign[j] < 0.0:
                 i = first[j]
                 half = 0.5 * (high[j] - low[j])
-                strength = max(stiffness[i], 1e-6) / (half * half) + abs(slope[i]) / half
+                strength = max(stiffness[i], least) / (half * half) + abs(slope[i]) / half
                 matrix[i, i] += strength
                 multiplier[j + 1] = -sign[j] * strength * half * half
         if factor_upper(matrix, factor) < n:

@@ -32,6 +32,7 @@ STEP_TRIES = 16
 SHORTEST_STEP = 1e-4
 STALLED = 9  # iterations without progress after which the arithmetic gives no more
 INFEASIBLE = 0.02  # primal residuals, weighted, as a share of the gap
+CENTRINGS = 8
 
 
 @njit(cache=True, nogil=True)
@@ -176,6 +177,7 @@ def interior_point(
     centre = 0.0
     best = np.inf
     stalled = 0
+    centrings = 0
     for iteration in range(ITERATION_LIMIT):
         if iteration == 0:
             dual[:] = constant
@@ -204,7 +206,7 @@ def interior_point(
             lost += abs(miss * multiplier[j])
         centre = total / pairs
         gap = total + lost
-        stalled = 0 if gap < 0.7 * best else stalled + 1
+        stalled = 0 if gap < 0.7 * best or lost > 0.1 * gap else stalled + 1
         best = min(best, gap)
         if not gap > max(tolerance * value, smallest) or stalled == STALLED:
             return gap, centre, iteration
@@ -263,9 +265,10 @@ def interior_point(
             ratio = max(left / total, 0.0)
             power = 3.0 if min(step_x, step_s) > 0.5 else 2.0
             aim = min(max(ratio**power, 1e-3), 0.9) * centre
-            if lost > INFEASIBLE * total:
+            if lost > INFEASIBLE * total and centrings < CENTRINGS:
                 # the gap must not run ahead of feasibility: near the boundary there is no way back
                 aim = centre
+                centrings += 1
             share = 0.9 + 0.08 * min(step_x, step_s)
             # second-order terms of the complementarity conditions
             images(move_x, rows, count, image_move)
