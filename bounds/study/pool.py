@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import os
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures.process import BrokenProcessPool
+from functools import partial
 from pathlib import Path
 from typing import cast
 
@@ -39,6 +41,7 @@ def solve_in_processes(tasks: Sequence[Task], folder: Path, workers: int) -> Ite
         StorageError: the folder of results cannot be written.
     """
     waiting = dict.fromkeys(tasks)
+    stopped = partial(_orphaned, os.getpid())
     while waiting:
         started: dict[Task, None] = {}
 
@@ -48,21 +51,21 @@ def solve_in_processes(tasks: Sequence[Task], folder: Path, workers: int) -> Ite
                 yield task
 
         try:
-            for outcome in _parallel(starting(), folder, workers, "loky", _never):
+            for outcome in _parallel(starting(), folder, workers, "loky", stopped):
                 waiting.pop(outcome.task)
                 yield outcome
         except BrokenProcessPool:
             for task in [task for task in started if task in waiting]:
                 waiting.pop(task)
-                yield _alone(task, folder)
+                yield _alone(task, folder, stopped)
 
 
-def _alone(task: Task, folder: Path) -> Outcome:
+def _alone(task: Task, folder: Path, stopped: Callable[[], bool]) -> Outcome:
     """Solve a task in a process that it shares with nobody."""
     began = time.perf_counter()
     try:
         # Two workers, one of them idle: joblib would take a single one for this process itself.
-        return next(_parallel([task], folder, 2, "loky", _never))
+        return next(_parallel([task], folder, 2, "loky", stopped))
     except BrokenProcessPool:
         failure = Failure(task.bits, f"WorkerDied: {DIED}")
         return Outcome(task, time.perf_counter() - began, (failure,))
@@ -90,6 +93,7 @@ def _parallel(
     return cast("Iterator[Outcome]", pool(jobs))
 
 
-def _never() -> bool:
-    # An event cannot travel to another process; there, the pool ends the workers itself.
-    return False
+def _orphaned(parent: int) -> bool:
+    # An event cannot travel to another process. Who interrupts a run ends its workers too, but who
+    # kills it leaves them behind: then they end by themselves, after the bit width they are at.
+    return parent not in (os.getpid(), os.getppid())

@@ -16,12 +16,15 @@ from bounds.study.config import Study
 from bounds.study.extracting import extract_layers
 from bounds.study.files import make_folder, sweep, write_bytes
 from bounds.study.outcome import Outcome
-from bounds.study.shards import missing_bits, read_shard
+from bounds.study.shards import Row, missing_bits, read_shard
+from bounds.study.solving import Failure
 from bounds.study.store import as_table, write_results
 from bounds.study.tasks import Layer, Task, make_tasks
 from bounds.study.toml import format_study
 
 __all__ = ["Observer", "Outcome", "Report", "run_study"]
+
+VANISHED = "its results vanished from the folder while the study ran; run the study again"
 
 
 @dataclass(frozen=True)
@@ -105,21 +108,30 @@ def run_study(
         if outcome.failures:
             failed[outcome.task] = outcome
     solving = time.perf_counter() - began
+    found = {task: _rows(folder, task) for task in tasks}
+    for task in tasks:
+        if len(found[task]) < len(task.bits) and task not in failed:
+            failed[task] = Outcome(task, 0.0, (Failure(task.bits, VANISHED),))
     failures = tuple(failed[task] for task in tasks if task in failed)
     _record(folder / "failures.json", failures)
-    found = (read_shard(folder, task, bits) for task in tasks for bits in task.bits)
-    rows = as_table(row for row in found if row is not None)
+    rows = as_table(row for those in found.values() for row in those)
     write_results(folder / "results.parquet", [rows], format_study(study))
     return Report(
         results=folder / "results.parquet",
         rows=rows.num_rows,
-        solved=len(todo) - len(failures),
+        solved=sum(task not in failed for task in todo),
         skipped=len(tasks) - len(todo),
         failures=failures,
         problems=sum(task.size for task in todo if task not in failed),
         seconds=time.perf_counter() - started,
         solving=solving,
     )
+
+
+def _rows(folder: Path, task: Task) -> list[Row]:
+    """What is finished of a task, in the order of its bit widths."""
+    found = (read_shard(folder, task, bits) for bits in task.bits)
+    return [row for row in found if row is not None]
 
 
 def _solve(

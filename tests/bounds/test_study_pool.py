@@ -40,3 +40,9 @@ def test_processes_that_die_fail_their_own_task_only(ran, tmp_path, monkeypatch)
     mended = run_study(study, results=tmp_path, dumps=ran.dumps)
     assert (mended.solved, mended.skipped, mended.failures) == (1, 17, ())
     assert timeless(load_rows(mended.results)) == timeless(load_rows(ran.report.results))
+
+
+def test_one_worker_process_is_this_one(ran, tmp_path):
+    solve = replace(ran.study.solve, backend="processes", workers=1, bits=(2,))
+    report = run_study(replace(ran.study, solve=solve), results=tmp_path, dumps=ran.dumps)
+    assert (report.solved, report.rows, report.failures) == (18, 18, ())

@@ -311,6 +311,19 @@ def test_one_bit_width_fails_and_the_others_are_solved(copied, monkeypatch):
     assert (report.solved, report.failures, report.rows) == (9, (), 27)
 
 
+def test_results_that_vanish_while_the_study_runs_are_missed(copied):
+    class Thief(Observer):
+        def solved(self, outcome):
+            if outcome.task.method == "gptq":
+                shard_path(copied.results / "tiny", outcome.task, 5).unlink()
+
+    study = replace(copied.study, solve=replace(copied.study.solve, bits=(5,), pruning=()))
+    results = copied.results
+    report = run_study(study, results=results, dumps=copied.dumps, observer=Thief())
+    assert [outcome.task.method for outcome in report.failures] == ["gptq"] * 3
+    assert "vanished" in str(report.failures[0].error) and (report.solved, report.rows) == (6, 6)
+
+
 def test_a_network_that_is_installed_on_purpose_only_says_how(ran, tmp_path, monkeypatch):
     monkeypatch.setattr(extracting, "find_spec", lambda name: None)
     paper = load_study("paper")
