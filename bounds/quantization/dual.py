@@ -14,144 +14,23 @@ from __future__ import annotations
 import numpy as np
 from numba import njit
 
-from bounds.quantization.dense import factor_upper, invert_factor, solve_upper
-from bounds.quantization.interior import add_rank_ones, images, interior_point
+from bounds.quantization.central import (
+    enter_cuts,
+    first_multipliers,
+    lagrangian_matrix,
+    minimise_lagrangian,
+    start_central,
+    write_rows,
+)
+from bounds.quantization.dense import invert_factor
+from bounds.quantization.interior import interior_point
 
 RELATIVE_GAP = 1e-5
 ROUND_GAP = 1.0  # gap at which violated cuts are looked for: early, while entering is cheap
 ROUND_SHRINK = 0.1  # and that gap shrinks from round to round
 SMALLEST_GAP = 1e-11  # of the rounded point's error: a bound below that is as good as zero
 CUT_VIOLATION = 1e-3
-NEW_CUT_SHARE = 0.7
-START_PASSES = 3
 ROUNDING = 2.0**-53
-
-
-@njit(cache=True, nogil=True)
-def write_rows(start, cuts, begin, count, rows):
-    """Lift cuts ``begin..count`` to rows ``begin+1..count+1`` of the interior-point method."""
-    first, second, pair, low, high = cuts[:5]
-    index, other, alpha, beta, gamma = rows
-    for j in range(begin, count):
-        half = 0.5 * (high[j] - low[j])
-        middle = 0.5 * (high[j] + low[j]) - start[first[j]]
-        index[j + 1] = first[j]
-        other[j + 1] = first[j]
-        alpha[j + 1] = 1.0 / half
-        beta[j + 1] = 0.0
-        if second[j] >= 0:
-            middle -= pair[j] * start[second[j]]
-            other[j + 1] = second[j]
-            beta[j + 1] = pair[j] / half
-        gamma[j + 1] = -middle / half
-
-
-@njit(cache=True, nogil=True)
-def first_multipliers(gram, slope, cuts, free, multiplier, count):
-    """Multipliers of the first cuts (rows 1..), well inside the dual's feasible set.
-
-    The box gets what the central path gives it while codes spread over the whole box, and what
-    holds back half the gradient at the origin, ``slope``; the integer cuts half of what a row-sum
-    bound on the eigenvalues allows. Returns False if that is not definite.
-    """
-    n = gram.shape[0]
-    first, low, high, sign = cuts[0], cuts[3], cuts[4], cuts[5]
-    matrix = np.empty((n, n))
-    factor = np.empty((n, n))
-    work = np.empty((n, n))
-    inverse = np.empty((n, n))
-    stiffness = np.diag(gram).copy()
-    for _ in range(START_PASSES):
-        matrix[:] = gram
-        least = max(np.median(stiffness), 1e-8)
-        for j in range(count):
-            if free[j + 1] or sign[j] < 0.0:
-                i = first[j]
-                half = 0.5 * (high[j] - low[j])
-                strength = max(stiffness[i], least) / (half * half) + abs(slope[i]) / half
-                matrix[i, i] += strength
-                multiplier[j + 1] = -sign[j] * strength * half * half
-        if factor_upper(matrix, factor) < n:
-            return False
-        invert_factor(factor, work, inverse)
-        for i in range(n):
-            stiffness[i] = 1.0 / inverse[i, i]
-    widest = 0.0
-    for i in range(n):
-        total = 0.0
-        for k in range(n):
-            total += abs(inverse[i, k]) / np.sqrt(inverse[i, i] * inverse[k, k])
-        widest = max(widest, total)
-    for j in range(count):
-        if sign[j] > 0.0 and not free[j + 1]:
-            half = 0.5 * (high[j] - low[j])
-            multiplier[j + 1] = 0.5 * half * half / (widest * inverse[first[j], first[j]])
-    return True
-
-
-@njit(cache=True, nogil=True)
-def lagrangian_matrix(constant, rows, sign, multiplier, count, out):
-    """``C - sum_j>0 m_j sign_j a_j a_j^T``; returns the constant ``sum_j>0 sign_j m_j``."""
-    weight = np.zeros(count)
-    total = 0.0
-    for j in range(1, count):
-        weight[j] = -sign[j] * multiplier[j]
-        total -= weight[j]
-    out[:] = constant
-    add_rank_ones(weight, rows, count, out)
-    return total
-
-
-@njit(cache=True, nogil=True)
-def minimise_lagrangian(lifted, total, factor):
-    """Factor ``M`` and minimise: feasible, dual value, minimiser relative to the origin (n,)."""
-    n = lifted.shape[0] - 1
-    z = -lifted[n, :n].copy()
-    if factor_upper(lifted[:n, :n], factor) < n:
-        return False, 0.0, z
-    solve_upper(factor, z)
-    return True, total + lifted[n, n] + lifted[n, :n] @ z, z
-
-
-@njit(cache=True, nogil=True)
-def start_central(constant, rows, sign, free, multiplier, count, slack, primal):
-    """Set the corner's multiplier, ``X`` and ``s`` on the central path of the given multipliers.
-
-    ``X = tau S^-1`` with a tau that makes half the variances at least 1/2, as integer cuts need.
-    """
-    size = constant.shape[0]
-    n = size - 1
-    lifted = np.empty((size, size))
-    factor = np.empty((n, n))
-    work = np.empty((n, n))
-    inverse = np.empty((n, n))
-    total = lagrangian_matrix(constant, rows, sign, multiplier, count, lifted)
-    feasible, value, z = minimise_lagrangian(lifted, total, factor)
-    if not feasible:
-        return False
-    invert_factor(factor, work, inverse)
-    tau = 0.5 / np.median(np.diag(inverse))
-    multiplier[0] = value - total - tau
-    for i in range(n):
-        for k in range(n):
-            primal[i, k] = tau * inverse[i, k] + z[i] * z[k]
-        primal[i, n] = z[i]
-        primal[n, i] = z[i]
-    primal[n, n] = 1.0
-    for j in range(1, count):
-        if not free[j]:
-            slack[j] = max(primal_slack(primal, rows, sign, j), 0.1 * tau / multiplier[j])
-    return True
-
-
-@njit(cache=True, nogil=True)
-def primal_slack(primal, rows, sign, j):
-    """``sign_j (a_j^T X a_j - 1)``."""
-    i, k, e = rows[0][j], rows[1][j], primal.shape[0] - 1
-    a, b, c = rows[2][j], rows[3][j], rows[4][j]
-    value = a * a * primal[i, i] + c * c * primal[e, e] + 2.0 * a * c * primal[i, e]
-    value += b * b * primal[k, k] + 2.0 * b * (a * primal[i, k] + c * primal[k, e])
-    return sign[j] * (value - 1.0)
 
 
 @njit(cache=True, nogil=True)
@@ -180,71 +59,54 @@ def add_violated(start, lo, hi, primal, cuts, count, pairs):
             first[count], low[count], high[count] = i, floor, floor + 1.0
             second[count], pair[count], sign[count] = -1, 0.0, 1.0
             count += 1
-    pairs = min(pairs, room - count)
-    if pairs <= 0:
-        return count
-    score = np.zeros(n * (n - 1))
-    t = 0
-    for i in range(n):
-        for k in range(i + 1, n):
-            for factor in (1.0, -1.0):
-                y = mean[i] + factor * mean[k]
-                variance = primal[i, i] - primal[i, n] * primal[i, n]
-                variance += primal[k, k] - primal[k, n] * primal[k, n]
-                variance += 2.0 * factor * (primal[i, k] - primal[i, n] * primal[k, n])
-                floor = np.floor(y)
-                score[t] = (y - floor) * (y - floor - 1.0) + variance
-                t += 1
-    order = np.argsort(score)[:pairs]
-    chosen = np.zeros(n * (n - 1), np.bool_)
-    for t in order:
-        chosen[t] = score[t] < -CUT_VIOLATION
-    t = 0
-    for i in range(n):
-        for k in range(i + 1, n):
-            for factor in (1.0, -1.0):
-                if chosen[t]:
-                    floor = np.floor(mean[i] + factor * mean[k])
-                    known = False
-                    for j in range(old):
-                        if first[j] == i and second[j] == k and pair[j] == factor:
-                            known = known or low[j] == floor
-                    if not known:
-                        first[count], low[count], high[count] = i, floor, floor + 1.0
-                        second[count], pair[count], sign[count] = k, factor, 1.0
-                        count += 1
-                t += 1
+    if pairs > 0:
+        count = add_pairs(mean, primal, cuts, count, min(count + pairs, room))
     return count
 
 
 @njit(cache=True, nogil=True)
-def enter_cuts(dual, rows, multiplier, slack, begin, end, centre):
-    """Give rows ``begin..end`` multipliers that keep ``S`` definite, and centred slacks."""
-    size = dual.shape[0]
-    factor = np.empty((size, size))
-    work = np.empty((size, size))
-    inverse = np.empty((size, size))
-    factor_upper(dual, factor)
-    invert_factor(factor, work, inverse)
-    fresh = (rows[0][begin:], rows[1][begin:], rows[2][begin:], rows[3][begin:], rows[4][begin:])
-    count = end - begin
-    image = np.empty((count, size))
-    images(inverse, fresh, count, image)
-    products = np.empty((count, count))
+def add_pairs(mean, primal, cuts, count, room):
+    """Append the most violated two-variable cuts until there are ``room`` cuts or none is left."""
+    first, second, pair, low, high, sign = cuts[:6]
+    n = mean.shape[0]
+    score = np.zeros((n, n, 2))
+    floors = np.empty((n, n, 2))
+    for i in range(n):
+        for k in range(i + 1, n):
+            covariance = primal[i, k] - primal[i, n] * primal[k, n]
+            variance = primal[i, i] - primal[i, n] * primal[i, n]
+            variance += primal[k, k] - primal[k, n] * primal[k, n]
+            for minus in range(2):
+                y = mean[i] - mean[k] if minus else mean[i] + mean[k]
+                floor = np.floor(y)
+                floors[i, k, minus] = floor
+                score[i, k, minus] = (y - floor) * (y - floor - 1.0) + variance
+                score[i, k, minus] += covariance * (-2.0 if minus else 2.0)
     for j in range(count):
-        i, k = fresh[0][j], fresh[1][j]
-        for t in range(count):
-            products[j, t] = fresh[2][j] * image[t, i] + fresh[3][j] * image[t, k]
-            products[j, t] += fresh[4][j] * image[t, size - 1]
-    widest = 0.0  # row-sum bound on the eigenvalues of the normalised products
-    for j in range(count):
-        total = 0.0
-        for k in range(count):
-            total += abs(products[j, k]) / np.sqrt(products[j, j] * products[k, k])
-        widest = max(widest, total)
-    for j in range(count):
-        multiplier[begin + j] = NEW_CUT_SHARE / (widest * products[j, j])
-        slack[begin + j] = centre / multiplier[begin + j]
+        if second[j] >= 0:
+            minus = 1 if pair[j] < 0.0 else 0
+            if low[j] == floors[first[j], second[j], minus]:
+                score[first[j], second[j], minus] = 0.0  # known already
+    while count < room:
+        best = -CUT_VIOLATION
+        i = k = m = 0
+        for a in range(n):
+            for b in range(a + 1, n):
+                for minus in range(2):
+                    if score[a, b, minus] < best:
+                        best = score[a, b, minus]
+                        i, k, m = a, b, minus
+        if best == -CUT_VIOLATION:
+            break
+        score[i, k, m] = 0.0
+        first[count] = i
+        second[count] = k
+        pair[count] = -1.0 if m else 1.0
+        low[count] = floors[i, k, m]
+        high[count] = floors[i, k, m] + 1.0
+        sign[count] = 1.0
+        count += 1
+    return count
 
 
 @njit(cache=True, nogil=True)
@@ -273,8 +135,11 @@ def verifiable(lifted, factor, rows, multiplier, count):
 
 
 @njit(cache=True, nogil=True)
-def settle(constant, rows, sign, multiplier, count):
-    """Shrink the integer multipliers until ``M`` is verifiable: dual value, minimiser (n,)."""
+def settle(constant, rows, sign, multiplier, count, point):
+    """Shrink the integer multipliers until ``M`` is verifiable.
+
+    Returns the dual value; its minimiser, relative to the origin, goes to ``point`` (n,).
+    """
     size = constant.shape[0]
     lifted = np.empty((size, size))
     factor = np.empty((size - 1, size - 1))
@@ -294,10 +159,129 @@ def settle(constant, rows, sign, multiplier, count):
             break
         less = 1e-7 if less == 0.0 else min(4.0 * less, 1.0)
     multiplier[:] = trial
-    return value, z
+    point[:] = z
+    return value
 
 
 @njit(cache=True, nogil=True)
+def first_cuts(start, lo, hi, cuts, sign, free):
+    """The integer cut at the floor of ``start`` and the box cut of every code; returns how many.
+
+    Between two levels the integer cut is an equality, and the box says the same thing.
+    """
+    first, second, pair, low, high, cut_sign = cuts[:6]
+    n = start.shape[0]
+    count = n
+    for i in range(n):
+        first[i] = i
+        low[i] = max(min(np.floor(start[i]), hi[i] - 1.0), lo[i])
+        high[i] = low[i] + 1.0
+        cut_sign[i] = 1.0
+        free[i + 1] = hi[i] - lo[i] <= 1.0
+        if not free[i + 1]:
+            first[count] = i
+            low[count] = lo[i]
+            high[count] = hi[i]
+            cut_sign[count] = -1.0
+            count += 1
+    second[:] = -1
+    pair[:] = 0.0
+    sign[1:] = cut_sign
+    return count
+
+
+@njit(cache=True, nogil=True)
+def solve_duals(gram, targets, starts, lo, hi, room, rounds, pairs=0):
+    """The SDP bounds of many channels: ``solve_dual`` for every row of the arguments (channels, n).
+
+    Returns: the same items as ``solve_dual``, each with a leading axis of channels.
+    """
+    channels, n = targets.shape
+    room = max(room, 2 * n)
+    size = n + 1
+    value = np.empty(channels)
+    point = np.empty((channels, n))
+    covariance = np.empty((channels, n, n))
+    steps = np.zeros(channels, np.int64)
+    counts = np.empty(channels, np.int64)
+    all_first = np.zeros((channels, room), np.int64)
+    all_second = np.full((channels, room), -1, np.int64)
+    all_pair = np.zeros((channels, room))
+    all_low = np.zeros((channels, room))
+    all_high = np.ones((channels, room))
+    all_sign = np.ones((channels, room))
+    all_multiplier = np.zeros((channels, room))
+
+    rows = (
+        np.full(room + 1, n, np.int64),
+        np.full(room + 1, n, np.int64),
+        np.ones(room + 1),
+        np.zeros(room + 1),
+        np.zeros(room + 1),
+    )
+    sign = np.ones(room + 1)
+    free = np.zeros(room + 1, np.bool_)
+    free[0] = True
+    multiplier = np.zeros(room + 1)
+    slack = np.zeros(room + 1)
+    constant = np.empty((size, size))
+    state = np.empty((2, size, size))
+    for c in range(channels):
+        start = starts[c]
+        cuts = (
+            all_first[c], all_second[c], all_pair[c], all_low[c], all_high[c], all_sign[c],
+        )  # fmt: skip
+        free[1:] = False
+        multiplier[:] = 0.0
+        count = first_cuts(start, lo[c], hi[c], cuts, sign, free)
+        write_rows(start, cuts, 0, count, rows)
+        offset = start - targets[c]
+        slope = gram @ offset
+        constant[:n, :n] = gram
+        constant[n, :n] = slope
+        constant[:n, n] = slope
+        constant[n, n] = offset @ slope
+        rounded = np.minimum(np.maximum(np.rint(start), lo[c]), hi[c]) - targets[c]
+        smallest = SMALLEST_GAP * (rounded @ (gram @ rounded)) + 1e-16
+        state[:] = 0.0
+        # the last turn is the accurate one; the turns before it stop early to look for cuts
+        turn = rounds if first_multipliers(gram, slope, cuts, free, multiplier, count) else -1
+        if not start_central(constant, rows, sign, free, multiplier, count + 1, slack, state[0]):
+            turn = -1
+        gap = ROUND_GAP
+        while turn >= 0:
+            _, centre, more = interior_point(
+                constant, rows, sign, free, multiplier, slack, state, count + 1,
+                gap if turn > 0 else RELATIVE_GAP, smallest,
+            )  # fmt: skip
+            steps[c] += more
+            gap *= ROUND_SHRINK
+            turn -= 1
+            if turn >= 0:
+                grown = add_violated(start, lo[c], hi[c], state[0], cuts, count, pairs)
+                if grown > count:
+                    write_rows(start, cuts, count, grown, rows)
+                    sign[count + 1 : grown + 1] = 1.0
+                    enter_cuts(state[1], rows, multiplier, slack, count + 1, grown + 1, centre)
+                    count = grown
+        value[c] = settle(constant, rows, sign, multiplier, count + 1, point[c])
+        for j in range(count):
+            half = 0.5 * (cuts[4][j] - cuts[3][j])
+            signed = sign[j + 1] * multiplier[j + 1] / (half * half)
+            if signed != 0.0:  # an equality's multiplier may be negative: the cut's other side
+                all_sign[c, j] = 1.0 if signed > 0.0 else -1.0
+            all_multiplier[c, j] = abs(signed)
+        counts[c] = count
+        for i in range(n):
+            point[c, i] += start[i]
+            for k in range(n):
+                covariance[c, i, k] = state[0, i, k] - state[0, i, n] * state[0, k, n]
+    return (
+        value, point, covariance, np.ones(channels), steps, counts,
+        all_first, all_second, all_pair, all_low, all_high, all_sign, all_multiplier,
+    )  # fmt: skip
+
+
 def solve_dual(gram, target, start, lo, hi, room, rounds, pairs=0):
     """The SDP bound of one channel.
 
@@ -314,118 +298,6 @@ def solve_dual(gram, target, start, lo, hi, room, rounds, pairs=0):
     Source: Park and Boyd, A semidefinite programming method for integer convex quadratic
     minimization, Optimization Letters 12 (2018).
     """
-    n = target.shape[0]
-    room = max(room, 2 * n)
-    cuts = (
-        np.zeros(room, np.int64),
-        np.full(room, -1, np.int64),
-        np.zeros(room),
-        np.zeros(room),
-        np.ones(room),
-        np.ones(room),
-        np.zeros(room),
-    )
-    first, second, pair, low, high, cut_sign, cut_multiplier = cuts
-    rows = (
-        np.full(room + 1, n, np.int64),
-        np.full(room + 1, n, np.int64),
-        np.ones(room + 1),
-        np.zeros(room + 1),
-        np.zeros(room + 1),
-    )
-    sign = np.ones(room + 1)
-    free = np.zeros(room + 1, np.bool_)
-    multiplier = np.zeros(room + 1)
-    slack = np.zeros(room + 1)
-    free[0] = True
-    count = n
-    for i in range(n):
-        first[i] = i
-        low[i] = max(min(np.floor(start[i]), hi[i] - 1.0), lo[i])
-        high[i] = low[i] + 1.0
-        # two levels: the integer cut is an equality, and the box says the same thing
-        free[i + 1] = hi[i] - lo[i] <= 1.0
-        if not free[i + 1]:
-            first[count] = i
-            low[count] = lo[i]
-            high[count] = hi[i]
-            cut_sign[count] = -1.0
-            count += 1
-    write_rows(start, cuts, 0, count, rows)
-    sign[1:] = cut_sign
-
-    size = n + 1
-    offset = start - target
-    slope = gram @ offset
-    constant = np.empty((size, size))
-    constant[:n, :n] = gram
-    constant[n, :n] = slope
-    constant[:n, n] = slope
-    constant[n, n] = offset @ slope
-    rounded = np.minimum(np.maximum(np.rint(start), lo), hi) - target
-    smallest = SMALLEST_GAP * (rounded @ (gram @ rounded)) + 1e-16
-    primal = np.zeros((size, size))
-    dual = np.empty((size, size))
-    steps = 0
-    if first_multipliers(gram, slope, cuts, free, multiplier, count) and start_central(
-        constant, rows, sign, free, multiplier, count + 1, slack, primal
-    ):
-        for turn in range(rounds + 1):
-            tolerance = ROUND_GAP * ROUND_SHRINK**turn if turn < rounds else RELATIVE_GAP
-            _, centre, more = interior_point(
-                constant, rows, sign, free, multiplier, slack, primal, dual, count + 1,
-                tolerance, smallest,
-            )  # fmt: skip
-            steps += more
-            if turn == rounds:
-                break
-            grown = add_violated(start, lo, hi, primal, cuts, count, pairs)
-            if grown > count:
-                write_rows(start, cuts, count, grown, rows)
-                sign[count + 1 : grown + 1] = 1.0
-                enter_cuts(dual, rows, multiplier, slack, count + 1, grown + 1, centre)
-                count = grown
-    value, z = settle(constant, rows, sign, multiplier, count + 1)
-    for j in range(count):
-        half = 0.5 * (high[j] - low[j])
-        signed = sign[j + 1] * multiplier[j + 1] / (half * half)
-        cut_sign[j] = 1.0 if signed > 0.0 or (sign[j + 1] > 0.0 and signed == 0.0) else -1.0
-        cut_multiplier[j] = abs(signed)
-    mean = primal[n, :n].copy()
-    covariance = primal[:n, :n] - np.outer(mean, mean)
-    return (
-        value, z + start, covariance, 1.0, steps, count,
-        first, second, pair, low, high, cut_sign, cut_multiplier,
-    )  # fmt: skip
-
-
-@njit(cache=True, nogil=True)
-def solve_duals(gram, targets, starts, lo, hi, room, rounds, pairs=0):
-    """``solve_dual`` for every row of ``targets``, ``starts``, ``lo`` and ``hi`` (channels, n).
-
-    Returns: the same items, each with a leading axis of channels.
-    """
-    channels, n = targets.shape
-    room = max(room, 2 * n)
-    value = np.empty(channels)
-    z = np.empty((channels, n))
-    covariance = np.empty((channels, n, n))
-    factor = np.empty(channels)
-    steps = np.empty(channels, np.int64)
-    count = np.empty(channels, np.int64)
-    first = np.empty((channels, room), np.int64)
-    second = np.empty((channels, room), np.int64)
-    pair = np.empty((channels, room))
-    low = np.empty((channels, room))
-    high = np.empty((channels, room))
-    sign = np.empty((channels, room))
-    multiplier = np.empty((channels, room))
-    for c in range(channels):
-        (
-            value[c], z[c], covariance[c], factor[c], steps[c], count[c], first[c], second[c],
-            pair[c], low[c], high[c], sign[c], multiplier[c],
-        ) = solve_dual(gram, targets[c], starts[c], lo[c], hi[c], room, rounds, pairs)  # fmt: skip
-    return (
-        value, z, covariance, factor, steps, count,
-        first, second, pair, low, high, sign, multiplier,
-    )  # fmt: skip
+    channel = [np.asarray(x, np.float64)[None] for x in (target, start, lo, hi)]
+    answer = solve_duals(np.ascontiguousarray(gram), *channel, room, rounds, pairs)
+    return tuple(item[0] for item in answer)

@@ -29,6 +29,7 @@ from bounds.quantization.dense import (
 
 ITERATION_LIMIT = 60
 STEP_TRIES = 16
+RETREATS = 16
 SHORTEST_STEP = 1e-4
 STALLED = 9  # iterations without progress after which the arithmetic gives no more
 INFEASIBLE = 0.02  # primal residuals, weighted, as a share of the gap
@@ -133,14 +134,14 @@ def ratio_step(value, move, free, count, share):
 
 @njit(cache=True, nogil=True)
 def interior_point(
-    constant, rows, sign, free, multiplier, slack, primal, dual, count, tolerance, smallest
+    constant, rows, sign, free, multiplier, slack, state, count, tolerance, smallest
 ):
-    """Iterate from ``primal`` (X), ``slack`` (s), ``multiplier`` (m), all changed in place.
+    """Iterate from ``state[0]`` (X), ``slack`` (s), ``multiplier`` (m), all changed in place.
 
     Args:
         constant: C (N, N). rows: ``a_j = alpha e_first + beta e_second + gamma e_n`` as a tuple of
             these five arrays; row 0 is the corner. free: which are equalities. count: how many.
-        primal: (N, N) positive definite, need not be feasible; dual: (N, N), overwritten by S.
+        state: (2, N, N): X, positive definite, need not be feasible; S, overwritten.
         tolerance, smallest: gap, relative to the dual value or absolute, at which to stop.
 
     Returns: gap reached (absolute), mean complementarity product, iterations.
@@ -152,8 +153,9 @@ def interior_point(
     work = np.empty((size, size))
     product = np.empty((size, size))
     second_order = np.empty((size, size))
-    move_x = np.empty((size, size))
-    move_s = np.empty((size, size))
+    moves = np.empty((2, size, size))
+    primal, dual = state[0], state[1]
+    move_x, move_s = moves[0], moves[1]
     image_x = np.empty((count, size))
     image_s = np.empty((count, size))
     image_move = np.empty((count, size))
@@ -167,7 +169,7 @@ def interior_point(
     correction = np.zeros(count)
     move = np.empty(count)
     slack_move = np.zeros(count)
-    trial = np.empty(count)
+    steps = np.zeros(2)
     pairs = size
     for j in range(count):
         if not free[j]:
@@ -179,13 +181,19 @@ def interior_point(
     stalled = 0
     centrings = 0
     for iteration in range(ITERATION_LIMIT):
-        if iteration == 0:
-            dual[:] = constant
+        for retreat in range(RETREATS):
             for j in range(count):
                 weight[j] = -sign[j] * multiplier[j]
+            dual[:] = constant
             add_rank_ones(weight, rows, count, dual)
-            if factor_upper(dual, factor) < size:
-                return np.inf, 0.0, iteration
+            if factor_upper(dual, factor) == size:
+                break
+            if iteration == 0 or retreat == RETREATS - 1:
+                return np.inf, centre, iteration
+            # S assembled anew is not quite S moved: step back half the way
+            steps[1] *= 0.5
+            for j in range(count):
+                multiplier[j] -= steps[1] * move[j]
         invert_factor(factor, work, inverse)
         images(primal, rows, count, image_x)
         images(inverse, rows, count, image_s)
@@ -220,7 +228,6 @@ def interior_point(
 
         aim = 0.0
         share = 0.9
-        step_x = step_s = 1.0
         for stage in range(2):
             for j in range(count):
                 move[j] = sign[j] * (1.0 - aim * spread[j]) + sign[j] * correction[j] * stage
@@ -250,15 +257,21 @@ def interior_point(
                     slack_move[j] = aim / multiplier[j] - slack[j] - diagonal[j] * move[j]
                     if stage == 1:
                         slack_move[j] -= rhs[j]
-            step_x = longest_step(primal, move_x, share, STEP_TRIES, work, factor, vector)
-            step_x = min(step_x, ratio_step(slack, slack_move, free, count, share))
-            step_s = longest_step(dual, move_s, share, STEP_TRIES, work, factor, vector)
-            step_s = min(step_s, ratio_step(multiplier, move, free, count, share))
+            for side in range(2):
+                steps[side] = longest_step(
+                    state[side], moves[side], share, STEP_TRIES, work, factor, vector
+                )
+            steps[0] = min(steps[0], ratio_step(slack, slack_move, free, count, share))
+            steps[1] = min(steps[1], ratio_step(multiplier, move, free, count, share))
             if stage == 1:
                 break
             # Mehrotra: how far the pure Newton step gets decides how much to centre
-            left = inner(primal, dual) + step_x * inner(move_x, dual)
-            left += step_s * inner(primal, move_s) + step_x * step_s * inner(move_x, move_s)
+            step_x, step_s = steps[0], steps[1]
+            for i in range(size):
+                for j in range(size):
+                    work[i, j] = primal[i, j] + step_x * move_x[i, j]
+                    factor[i, j] = dual[i, j] + step_s * move_s[i, j]
+            left = inner(work, factor)
             for j in range(count):
                 if not free[j]:
                     left += (slack[j] + step_x * slack_move[j]) * (multiplier[j] + step_s * move[j])
@@ -287,24 +300,13 @@ def interior_point(
                 correction[j] = term
                 rhs[j] = 0.0 if free[j] else slack_move[j] * move[j] / multiplier[j]
 
-        if max(step_x, step_s) < SHORTEST_STEP:
+        if max(steps[0], steps[1]) < SHORTEST_STEP:
             return gap, centre, iteration
         for i in range(size):
             for j in range(size):
-                primal[i, j] += step_x * move_x[i, j]
+                primal[i, j] += steps[0] * move_x[i, j]
         for j in range(count):
-            slack[j] += step_x * slack_move[j]
-        for _ in range(STEP_TRIES):
-            for j in range(count):
-                trial[j] = multiplier[j] + step_s * move[j]
-                weight[j] = -sign[j] * trial[j]
-            dual[:] = constant
-            add_rank_ones(weight, rows, count, dual)
-            if factor_upper(dual, factor) == size:
-                break
-            step_s *= 0.5
-        else:
-            return gap, centre, iteration
+            slack[j] += steps[0] * slack_move[j]
         for j in range(count):
-            multiplier[j] = trial[j]
+            multiplier[j] += steps[1] * move[j]
     return gap, centre, ITERATION_LIMIT
