@@ -125,6 +125,15 @@ def form_upper(gram: ArrayLike, rows: NDArray) -> Floats:
     return np.nextafter(value.astype(np.float64), np.inf) * (value > 0)
 
 
+def form_lower(gram: ArrayLike, rows: NDArray) -> Floats:
+    """A lower bound on ``d^T G d`` per row, never negative: the value less all its rounding."""
+    gram = np.asarray(gram, np.longdouble)
+    rows = np.asarray(rows, np.longdouble)
+    slack = form(np.abs(gram), np.abs(rows)) * rounding_factor(gram.shape[0])
+    value = np.maximum(form(gram, rows) - slack, 0)
+    return np.maximum(np.nextafter(value.astype(np.float64), -np.inf), 0.0)
+
+
 def rounding_factor(n: int) -> np.longdouble:
     """A factor gamma covering every product and sum of an extended-precision ``d^T G d``."""
     return np.longdouble(2 * n + 8) * np.finfo(np.longdouble).eps

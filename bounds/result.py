@@ -15,6 +15,8 @@ HEURISTIC = "heuristic"
 TOLERANCE = 1e-9
 #: Errors below this share of the energy (130 dB SNR) are rounding of the Gram itself.
 ENERGY_FLOOR = 1e-13
+#: Relative excess of a lower value over an attained one beyond which it is no rounding but false.
+REFUTED = 1e-8
 
 
 def snr(energy: ArrayLike, error: ArrayLike) -> float:
@@ -89,9 +91,15 @@ def make_range(
     A positive lower bound makes it certified; otherwise it is heuristic.
     """
     upper = np.asarray(upper, np.float64)
-    lower = np.clip(np.asarray(lower, np.float64), 0.0, upper)
+    lower = np.asarray(lower, np.float64) + np.zeros_like(upper)
+    # An attained error refutes a bound above it. Rounding is clipped; anything more proves nothing.
+    refuted = ~(lower <= upper * (1 + REFUTED) + ENERGY_FLOOR * energy)
+    if refuted.any():
+        which = ", ".join(map(str, np.flatnonzero(refuted)))
+        notes = (*notes, f"A bound above an attained error was discarded (channels {which}).")
+    lower = np.where(refuted, 0.0, np.clip(lower, 0.0, upper))
     closed = upper - lower <= np.maximum(tolerance * upper, ENERGY_FLOOR * energy)
-    exact = (np.broadcast_to(finished, upper.shape) & closed) | (upper == 0)
+    exact = (np.broadcast_to(finished, upper.shape) & closed & ~refuted) | (upper == 0)
     status = np.where(exact, EXACT, np.where(lower > 0, CERTIFIED, HEURISTIC))
     return Range(
         lower,

@@ -3,7 +3,9 @@
 Everything the methods share is decided here once: dead inputs leave, powers of two bring the Gram
 diagonal to about one and every channel to about one (both exact in floating point), the budget
 becomes groups with capacities, and a numerically singular Gram is shifted, with the amount that
-the shift may have added to any error kept aside to be subtracted from lower bounds.
+the shift may have added to any error kept aside to be subtracted from lower bounds. Without a box
+weights may be as large as they like along nearly flat directions, so that amount is unlimited:
+a numerically singular Gram has no lower bound then.
 """
 
 from __future__ import annotations
@@ -22,8 +24,6 @@ Mask = NDArray[np.bool_]
 
 #: Balanced Gram matrices with a smaller eigenvalue are shifted by this share of the diagonal.
 SHIFT = 1e-10
-#: Without a box, bounds on singular Grams hold for sum G_ii (v-w)_i^2 <= REACH^2 sum G_ii w_i^2.
-REACH = 100.0
 
 
 @dataclass(frozen=True)
@@ -50,7 +50,8 @@ class Core:
         index: (m,) positions of the live inputs.
         scale: (m,) powers of two.
         row_scale: (channels,) powers of two.
-        excess: (channels,) what the shift may have added to an error (original unit).
+        excess: (channels,) what the shift may have added to an error (original unit); infinite
+            for a singular Gram without a box.
         features: n, dead inputs included.
         notes: what a reader of the bounds must know.
     """
@@ -76,6 +77,11 @@ class Core:
     def size(self) -> int:
         """Number of live inputs m."""
         return self.weights.shape[1]
+
+    @property
+    def unbounded(self) -> bool:
+        """Whether no lower bound can be claimed: a singular Gram, and no box."""
+        return bool(np.isinf(self.excess).any())
 
     @property
     def slack(self) -> float:
@@ -156,17 +162,18 @@ def _shifted(
         eigen = eigenvalue_lower_bound(shifted)
     delta = np.nextafter(np.diag(shifted) - diagonal, np.inf)
     if box is None:
-        ratio = np.max(delta / diagonal)
-        room = ratio * REACH**2 * form_upper(np.diag(diagonal), weights)
-        region = f"sum G_ii (v-w)_i^2 <= {REACH:g}^2 sum G_ii w_i^2"
+        excess = np.full(len(weights), np.inf)
+        note = (
+            "The Gram matrix is numerically singular and weights are not confined, so no lower "
+            "bound is claimed; give box=2, the paper's, for one."
+        )
     else:
         high = box.high / scale * row_scale[:, None] - weights
         low = weights - box.low / scale * row_scale[:, None]
         room = form_upper(np.diag(delta), np.nextafter(np.maximum(high, low), np.inf))
-        region = "weights inside the box"
-    excess = np.nextafter(room / row_scale**2, np.inf)
-    note = (
-        f"The Gram matrix is numerically singular: it was shifted by {share:.2g} of its diagonal "
-        f"and the lower bound, corrected for it, holds for {region}."
-    )
+        excess = np.nextafter(room / row_scale**2, np.inf)
+        note = (
+            f"The Gram matrix is numerically singular: it was shifted by {share:.2g} of its "
+            "diagonal, and what that can add to an error inside the box was subtracted."
+        )
     return np.ascontiguousarray(shifted), eigen, excess, note

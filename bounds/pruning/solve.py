@@ -9,13 +9,13 @@ from numpy.typing import ArrayLike
 
 from bounds.errors import MethodError, ProblemError
 from bounds.limits import Limits
-from bounds.problem import Floats, Problem, check_problem
+from bounds.problem import Floats, Problem, check_problem, form_lower
 from bounds.pruning.box import clip_refit, paper_box
 from bounds.pruning.core import Box, Core, Ints, Mask, make_core
 from bounds.pruning.exact import exact
 from bounds.pruning.miqp import scip
 from bounds.pruning.perspective import perspective
-from bounds.pruning.refit import refit, support_lower
+from bounds.pruning.refit import refit
 from bounds.pruning.selection import backward, forward, magnitude
 from bounds.pruning.swap import swap
 from bounds.result import Range, make_range
@@ -30,6 +30,8 @@ METHODS = (
     "scip",
     "exact",
 )
+#: Methods that prove something; the others only attain an error.
+SEARCHES = ("perspective", "scip", "exact")
 
 
 def pruning_range(
@@ -76,6 +78,13 @@ def pruning_range(
     if core.capacity.sum() >= core.size:
         masks = np.ones((core.channels, core.size), bool)
         finished = ~finished
+    elif core.capacity.sum() == 0:
+        masks = np.zeros((core.channels, core.size), bool)
+        finished = ~finished
+    elif core.unbounded:
+        masks = (
+            swap(core, problem.weights) if method in SEARCHES else _select(method, core, problem)
+        )
     elif method == "exact":
         masks, lower, finished, nodes = exact(core, problem, limits)
     elif method == "scip":
@@ -83,16 +92,16 @@ def pruning_range(
         notes = (*notes, *more)
     elif method == "perspective":
         masks, lower = swap(core, problem.weights), perspective(core).lower * core.row_scale**2
-        lower += core.excess * core.row_scale**2  # restored by core.lower below
+        lower += core.excess * core.row_scale**2  # core.lower below subtracts it again
     else:
         masks = _select(method, core, problem)
-    if core.capacity.sum() == 0:
-        lower = support_lower(core, masks, np.zeros(masks.shape))
-        finished = np.ones(core.channels, bool)
+    # nothing may be kept: the error is the energy, whatever the Gram's conditioning
+    nothing = core.capacity.sum() == 0
+    proven = form_lower(problem.gram, problem.weights) if nothing else core.lower(lower)
     fitted, more = _fit(core, masks, method, bounds, problem)
     attained = problem.errors(fitted)
     return make_range(
-        core.lower(lower),
+        proven,
         attained,
         problem.energy,
         fitted,

@@ -105,7 +105,6 @@ def test_singular_and_indefinite_grams_in_rationals():
         ExactForm(np.array([[1.0, 1.5], [1.5, 1.0]]), [0.3, 0.4]).sparse_optimum(2)
 
 
-@pytest.mark.xfail(reason="bounds on singular Grams hold in a region that the optimum leaves")
 @pytest.mark.parametrize("power", [8, 10, 13])
 def test_weights_that_compensate_from_afar(power):
     """Inputs 0 and 1 alone reproduce the output exactly, with weights of about 2^power."""

@@ -1,0 +1,220 @@
+"""Pruning against brute force over all supports, invariances, and what a limit may claim."""
+
+from __future__ import annotations
+
+import itertools
+
+import numpy as np
+import pytest
+
+from bounds import pruning_range
+from bounds.errors import MethodError, ProblemError
+from bounds.pruning import METHODS
+
+KINDS = ("random", "uneven", "ill-conditioned", "dead")
+FAST = tuple(m for m in METHODS if m != "scip")
+
+
+def problem(kind: str, n: int, seed: int, channels: int = 2):
+    rng = np.random.default_rng([seed, n, KINDS.index(kind)])
+    rows = rng.standard_normal((n + 6, n))
+    if kind == "uneven":
+        rows = rows * 10.0 ** rng.uniform(-3, 3, n)
+    if kind == "ill-conditioned":
+        rows = rows @ np.diag(np.geomspace(1, 1e-3, n)) @ rng.standard_normal((n, n))
+    if kind == "dead":
+        rows[:, n // 2] = 0
+    gram = rows.T @ rows
+    return (gram + gram.T) / 2, rng.standard_normal((channels, n))
+
+
+def brute_force(gram, w, keep):
+    """Least error over all supports of ``keep`` inputs, by solving every normal equation."""
+    n = len(w)
+    live = np.flatnonzero(np.diag(gram) > 0)
+    best = float(w @ gram @ w)
+    for support in itertools.combinations(live, min(keep, len(live))):
+        s = list(support)
+        v = np.zeros(n)
+        if s:
+            v[s] = np.linalg.solve(gram[np.ix_(s, s)], gram[s] @ w)
+        d = (v - w).astype(np.longdouble)
+        best = min(best, float(d @ gram @ d))
+    return max(best, 0.0)
+
+
+@pytest.mark.parametrize("method", FAST)
+@pytest.mark.parametrize("kind", KINDS)
+def test_every_method_brackets_the_optimum(method, kind):
+    for n, keep, seed in [(3, 1, 0), (6, 2, 1), (8, 4, 2), (9, 6, 3), (7, 0, 4), (5, 5, 5)]:
+        gram, weights = problem(kind, n, seed)
+        found = pruning_range(gram, weights, keep=keep, method=method)
+        optimum = np.array([brute_force(gram, w, keep) for w in weights])
+        room = 1e-9 * optimum + 1e-12 * found.energy
+        assert (found.lower <= optimum + room).all()
+        assert (found.upper >= optimum - room).all()
+        assert ((found.weights != 0).sum(axis=1) <= keep).all()
+        d = (found.weights - weights).astype(np.longdouble)
+        attained = np.asarray(((d @ gram) * d).sum(axis=1), float)
+        assert np.allclose(found.upper, attained, rtol=1e-9, atol=1e-12 * found.energy.max())
+        if method == "exact":
+            assert np.allclose(found.upper, optimum, rtol=1e-7, atol=1e-12 * found.energy.max())
+            assert (found.lower >= optimum * (1 - 1e-6) - room).all()
+            if kind != "ill-conditioned":
+                assert (found.status == "exact").all()
+
+
+@pytest.mark.parametrize("n", [10, 12])
+def test_exact_at_the_sizes_brute_force_still_reaches(n):
+    for keep in (3, 5, 8):
+        gram, weights = problem("random", n, keep, channels=3)
+        found = pruning_range(gram, weights, keep=keep)
+        assert np.allclose(found.upper, [brute_force(gram, w, keep) for w in weights], rtol=1e-9)
+        assert (found.status == "exact").all()
+
+
+@pytest.mark.parametrize("nodes", [1, 10, 100, 1000])
+def test_an_interrupted_search_stays_below_the_optimum(nodes):
+    gram, weights = problem("ill-conditioned", 24, 3, channels=4)
+    full = pruning_range(gram, weights, keep=9)
+    part = pruning_range(gram, weights, keep=9, node_limit=nodes)
+    assert (part.lower <= full.upper * (1 + 1e-9)).all()
+    assert (part.upper >= full.lower).all()
+    open_ = part.upper - part.lower > 1e-9 * part.upper
+    assert (part.status[open_] != "exact").all()
+    assert (part.nodes <= 1.5 * nodes + 2).all()  # a dive under way is finished
+
+
+def test_keeping_more_never_hurts():
+    gram, weights = problem("random", 14, 8)
+    errors = [pruning_range(gram, weights, keep=k).upper for k in range(15)]
+    for fewer, more in itertools.pairwise(errors):
+        assert (more <= fewer * (1 + 1e-9)).all()
+    assert (errors[-1] == 0).all()
+
+
+def test_permutation_sign_and_scale():
+    gram, weights = problem("uneven", 12, 2)
+    base = pruning_range(gram, weights, keep=4)
+    rng = np.random.default_rng(0)
+    order, sign = rng.permutation(12), rng.choice([-1.0, 1.0], 12)
+    moved = pruning_range(
+        (gram * np.outer(sign, sign))[np.ix_(order, order)], (weights * sign)[:, order], keep=4
+    )
+    assert np.allclose(moved.upper, base.upper, rtol=1e-9)
+    for factor in (1e-30, 1e20):
+        scaled = pruning_range(gram * factor, weights, keep=4)
+        assert np.allclose(scaled.upper, base.upper * factor, rtol=1e-9)
+        assert np.allclose(scaled.lower, base.lower * factor, rtol=1e-9)
+
+
+def test_a_white_gram_keeps_the_largest_weights():
+    weights = np.random.default_rng(1).standard_normal((3, 40))
+    found = pruning_range(np.eye(40), weights, keep=10)
+    expected = np.sort(weights**2, axis=1)[:, :30].sum(axis=1)
+    assert np.allclose(found.upper, expected, rtol=1e-12)
+    assert (found.status == "exact").all()
+
+
+def test_a_normal_distribution_at_three_quarters_sparsity():
+    """Magnitude pruning of a standard normal: 5.6 dB at 75 % (DESIGN section 7)."""
+    weights = np.random.default_rng(2).standard_normal((200, 200))
+    found = pruning_range(np.eye(200), weights, keep=50, method="magnitude")
+    assert found.snr_attained == pytest.approx(5.6, abs=0.1)
+
+
+def test_perspective_is_the_clarabel_optimum():
+    """The same relaxation as an SDP: max over D, p of the dual of DESIGN 3.3."""
+    cp = pytest.importorskip("cvxpy")
+    pytest.importorskip("clarabel")
+    for seed in range(3):
+        n, keep = 10, 4
+        gram, weights = problem("random", n, seed, channels=1)
+        w = weights[0]
+        # primal: min tr(G V) - 2 w'Gv + w'Gw, V_ii z_i >= v_i^2 with V - vv' psd, sum z <= k
+        lifted = cp.Variable((n + 1, n + 1), PSD=True)
+        z = cp.Variable(n)
+        v = lifted[:n, n]
+        rows = [lifted[n, n] == 1, z >= 0, z <= 1, cp.sum(z) <= keep]
+        for i in range(n):
+            cone = cp.vstack([2 * v[i], lifted[i, i] - z[i]])
+            rows.append(cp.SOC(lifted[i, i] + z[i], cp.reshape(cone, (2,), order="F")))
+        value = cp.trace(gram @ lifted[:n, :n]) - 2 * (gram @ w) @ v + w @ gram @ w
+        sdp = cp.Problem(cp.Minimize(value), rows)
+        sdp.solve(solver="CLARABEL")
+        found = pruning_range(gram, weights, keep=keep, method="perspective")
+        gap = 10 * np.log10(float(np.asarray(sdp.value)) / found.lower[0])
+        assert abs(gap) < 0.01
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_scip_agrees(seed):
+    gram, weights = problem("random", 9, seed, channels=1)
+    exact = pruning_range(gram, weights, keep=3)
+    scip = pruning_range(gram, weights, keep=3, method="scip", time_limit=60)
+    assert scip.upper[0] == pytest.approx(exact.upper[0], rel=1e-5)
+    assert scip.lower[0] <= exact.upper[0]
+    assert scip.lower[0] >= exact.upper[0] * (1 - 1e-2)
+
+
+def test_gurobi_agrees_at_the_papers_size():
+    gp = pytest.importorskip("gurobipy", reason="optional cross-check: pip install gurobipy")
+    gram, weights = problem("random", 36, 1, channels=1)
+    w, keep = weights[0], 9
+    found = pruning_range(gram, weights, keep=keep)
+    with gp.Env(params={"OutputFlag": 0}) as env, gp.Model(env=env) as model:
+        model.Params.Threads = 1
+        model.Params.TimeLimit = 30
+        high = 10 * np.abs(w).max()
+        v, z = model.addMVar(36, lb=-high, ub=high), model.addMVar(36, vtype="B")
+        model.addConstr(v <= high * z)
+        model.addConstr(v >= -high * z)
+        model.addConstr(z.sum() <= keep)
+        model.setObjective(v @ gram @ v - 2 * (gram @ w) @ v + w @ gram @ w)
+        model.optimize()
+        assert found.upper[0] <= model.ObjVal * (1 + 1e-6)
+        assert found.lower[0] >= model.ObjBound * (1 - 1e-6)
+
+
+def test_singular_grams_without_a_box_claim_nothing():
+    """Kept weights may grow without limit along a flat direction, so no shift can be undone."""
+    rng = np.random.default_rng(5)
+    rows = rng.standard_normal((4, 8))
+    weights = rng.standard_normal((2, 8))
+    for method in ("perspective", "exact", "scip"):
+        found = pruning_range(rows.T @ rows, weights, keep=2, method=method)
+        assert (found.lower == 0).all()
+        assert (found.status == "heuristic").all()
+        assert "box=2" in found.notes[0]
+
+
+def test_singular_grams_inside_the_papers_box():
+    rng = np.random.default_rng(6)
+    for _ in range(5):
+        rows = rng.standard_normal((5, 8))
+        weights = rng.standard_normal((2, 8))
+        gram = rows.T @ rows
+        found = pruning_range((gram + gram.T) / 2, weights, keep=2, box=2.0)
+        optimum = np.array([brute_force(gram, w, 2) for w in weights])  # without the box: lower
+        assert (found.lower <= optimum * (1 + 1e-6)).all()
+        assert (found.lower >= optimum * (1 - 1e-4)).all()
+        assert (found.status != "heuristic").all()
+
+
+def test_keeping_nothing_loses_the_energy_however_bad_the_gram():
+    rows = np.random.default_rng(7).standard_normal((2, 6))
+    for method in FAST:
+        found = pruning_range(rows.T @ rows, np.ones((2, 6)), keep=0, method=method)
+        assert np.allclose(found.upper, found.energy, rtol=1e-12)
+        assert (found.weights == 0).all()
+
+
+def test_named_errors():
+    gram, weights = np.eye(3), np.ones((1, 3))
+    for keep in (-1, 4, 1.5, True):
+        with pytest.raises(ProblemError, match="keep"):
+            pruning_range(gram, weights, keep=keep)
+    with pytest.raises(MethodError, match="perspective"):
+        pruning_range(gram, weights, keep=1, method="magic")
+    with pytest.raises(ProblemError, match="node_limit"):
+        pruning_range(gram, weights, keep=1, node_limit=0)
