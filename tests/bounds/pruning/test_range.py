@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from typing import Any
 
 import numpy as np
 import pytest
@@ -211,7 +212,8 @@ def test_keeping_nothing_loses_the_energy_however_bad_the_gram():
 
 def test_named_errors():
     gram, weights = np.eye(3), np.ones((1, 3))
-    for keep in (-1, 4, 1.5, True):
+    keeps: list[Any] = [-1, 4, 1.5, True]
+    for keep in keeps:
         with pytest.raises(ProblemError, match="keep"):
             pruning_range(gram, weights, keep=keep)
     with pytest.raises(MethodError, match="perspective"):
