@@ -298,6 +298,9 @@ def solve_dual(gram, target, start, lo, hi, room, rounds, pairs=0):
     Source: Park and Boyd, A semidefinite programming method for integer convex quadratic
     minimization, Optimization Letters 12 (2018).
     """
-    channel = [np.asarray(x, np.float64)[None] for x in (target, start, lo, hi)]
-    answer = solve_duals(np.ascontiguousarray(gram), *channel, room, rounds, pairs)
+    one = (1, len(target))
+    answer = solve_duals(
+        gram, np.reshape(target, one), np.reshape(start, one), np.reshape(lo, one),
+        np.reshape(hi, one), room, rounds, pairs,
+    )  # fmt: skip
     return tuple(item[0] for item in answer)
