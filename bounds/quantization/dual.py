@@ -194,13 +194,15 @@ def first_cuts(start, lo, hi, cuts, sign, free):
 def solve_duals(gram, targets, starts, lo, hi, room, rounds, pairs=0):
     """The SDP bounds of many channels: ``solve_dual`` for every row of the arguments (channels, n).
 
-    Returns: the same items as ``solve_dual``, each with a leading axis of channels.
+    Returns: the same items as ``solve_dual``, each with a leading axis of channels, and last the
+        mean (channels, n) of the primal solutions (on the central path it equals z).
     """
     channels, n = targets.shape
     room = max(room, 2 * n)
     size = n + 1
     value = np.empty(channels)
     point = np.empty((channels, n))
+    mean = np.empty((channels, n))
     covariance = np.empty((channels, n, n))
     steps = np.zeros(channels, np.int64)
     counts = np.empty(channels, np.int64)
@@ -274,11 +276,13 @@ def solve_duals(gram, targets, starts, lo, hi, room, rounds, pairs=0):
         counts[c] = count
         for i in range(n):
             point[c, i] += start[i]
+            mean[c, i] = state[0, i, n] + start[i]
             for k in range(n):
                 covariance[c, i, k] = state[0, i, k] - state[0, i, n] * state[0, k, n]
     return (
         value, point, covariance, np.ones(channels), steps, counts,
         all_first, all_second, all_pair, all_low, all_high, all_sign, all_multiplier,
+        mean,
     )  # fmt: skip
 
 
@@ -303,4 +307,4 @@ def solve_dual(gram, target, start, lo, hi, room, rounds, pairs=0):
         gram, np.reshape(target, one), np.reshape(start, one), np.reshape(lo, one),
         np.reshape(hi, one), room, rounds, pairs,
     )  # fmt: skip
-    return tuple(item[0] for item in answer)
+    return tuple(item[0] for item in answer[:-1])
