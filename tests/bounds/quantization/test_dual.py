@@ -181,13 +181,15 @@ def test_boxes_of_different_widths():
 def test_mean_and_covariance_are_the_primal_solution():
     """Feasible for every cut, and of the dual's value (strong duality)."""
     gram, target, start, lo, hi = random_problem(np.random.default_rng(9), 16, 1e2, 3)
-    rows_of = [np.stack([x, x + 1]) for x in (target, start, lo, hi)]
-    answer = solve_duals(gram, *rows_of, 100, 0)
+    targets, starts = np.stack([target, target + 1]), np.stack([start, start + 1])
+    answer = solve_duals(
+        gram, targets, starts, np.stack([lo, lo + 1]), np.stack([hi, hi + 1]), 100, 0
+    )
     for c in range(2):
         cuts = cuts_of([item[c] for item in answer[:-1]])
         mean, covariance = answer[-1][c], answer[2][c] * answer[3][c]
         assert np.linalg.eigvalsh(covariance)[0] > -1e-9
-        error = mean - rows_of[0][c]
+        error = mean - targets[c]
         objective = error @ gram @ error + np.sum(gram * covariance)
         assert objective == pytest.approx(answer[0][c], rel=1e-4)
         rows = cuts.directions(16)
