@@ -55,6 +55,7 @@ class ConsoleObserver(Observer):
                 console=console,
                 speed_estimate_period=RATE_SECONDS,
             )
+        self.compilation: TaskID | None = None
         self.extraction: dict[str, TaskID] = {}
         self.solving: TaskID | None = None
 
@@ -74,6 +75,11 @@ class ConsoleObserver(Observer):
         if self.bars:
             self.bars.stop()
 
+    def compiling(self) -> None:
+        """Show that compilers run; how long they take is not known."""
+        if self.bars:
+            self.compilation = self.bars.add_task("compile, once on this machine", total=None)
+
     def extracting(self, source: str, done: int, total: int) -> None:
         """Move the bar of a network."""
         if self.bars:
@@ -83,6 +89,8 @@ class ConsoleObserver(Observer):
 
     def begin(self, tasks: Sequence[Task], finished: int) -> None:
         """Start the bar of what is not finished."""
+        if self.bars and self.compilation is not None:
+            self.bars.update(self.compilation, total=1, completed=1)
         if self.bars and tasks:
             if finished:
                 self.console.print(f"{finished} tasks are finished already", highlight=False)

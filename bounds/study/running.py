@@ -9,9 +9,11 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Iterator, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
 
+from bounds.study.compiling import compiling, uncompiled
 from bounds.study.config import Study
 from bounds.study.extracting import extract_layers
 from bounds.study.files import make_folder, sweep, write_bytes
@@ -57,6 +59,9 @@ class Observer:
     def opening(self, source: str) -> None:
         """``source`` is about to be opened, and its layers extracted where they are missing."""
 
+    def compiling(self) -> None:
+        """The solvers' kernels are being compiled, which happens once on a machine."""
+
     def extracting(self, source: str, done: int, total: int) -> None:
         """``done`` of ``total`` images have gone through ``source``."""
 
@@ -97,7 +102,8 @@ def run_study(
     folder = results / study.name
     make_folder(folder)
     sweep(folder)
-    layers = extract_layers(study, dumps, observer)
+    with _kernels(study, scheduler, observer):
+        layers = extract_layers(study, dumps, observer)
     tasks = make_tasks(study, layers)
     todo = [task for task in tasks if missing_bits(folder, task)]
     observer.begin(todo, len(tasks) - len(todo))
@@ -126,6 +132,16 @@ def run_study(
         seconds=time.perf_counter() - started,
         solving=solving,
     )
+
+
+def _kernels(
+    study: Study, scheduler: str | None, observer: Observer
+) -> AbstractContextManager[None]:
+    """Compile what is not compiled yet, if this machine is to solve and has a core to spare."""
+    problems = uncompiled() if scheduler is None and study.solve.workers > 1 else []
+    if problems:
+        observer.compiling()
+    return compiling({problem: getattr(study.solve, problem) for problem in problems})
 
 
 def _rows(folder: Path, task: Task) -> list[Row]:

@@ -270,14 +270,15 @@ def test_a_shard_with_any_byte_changed_is_read_as_it_was_or_not_at_all(copied):
     row, path = read_shard(folder, task, 2), shard_path(folder, task, 2)
     data = path.read_bytes()
     lost = 0
-    for place in range(len(data)):
+    places = range(0, len(data), 3)
+    for place in places:
         damaged = bytearray(data)
         damaged[place] ^= 1 << place % 8
         path.write_bytes(damaged)
         found = read_shard(folder, task, 2)
         lost += found is None
         assert found in (None, row)
-    assert lost > len(data) / 2  # the rest is space between values
+    assert lost > len(places) / 2  # the rest is space between values
 
 
 def test_a_task_made_for_other_solvers_is_not_solved(ran):
