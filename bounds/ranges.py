@@ -110,9 +110,8 @@ def load_rows(path: str | Path) -> list[Row]:
 def chunk_pairs(rows: Iterable[Row]) -> list[Pair]:
     """One pair per chunk and bit width where both problems have rows, in the order of ``rows``."""
     groups: dict[tuple[str, str, int, int], dict[str, list[Row]]] = {}
-    for row in rows:
-        place = (row["source"], row["layer"], row["chunk"], row["bits"])
-        groups.setdefault(place, {}).setdefault(row["problem"], []).append(row)
+    for (source, layer, chunk, bits, problem), found in group_rows(rows).items():
+        groups.setdefault((source, layer, chunk, bits), {})[problem] = found
     return [
         Pair(
             source=source,
@@ -120,8 +119,8 @@ def chunk_pairs(rows: Iterable[Row]) -> list[Pair]:
             chunk=chunk,
             chunks=1,
             bits=bits,
-            quantization=_known(found[QUANTIZATION]),
-            pruning=_known(found[PRUNING]),
+            quantization=known(found[QUANTIZATION]),
+            pruning=known(found[PRUNING]),
         )
         for (source, layer, chunk, bits), found in groups.items()
         if QUANTIZATION in found and PRUNING in found
@@ -148,7 +147,17 @@ def layer_pairs(pairs: Iterable[Pair]) -> list[Pair]:
     return list(sums.values())
 
 
-def _known(rows: Sequence[Row]) -> Known:
+def group_rows(rows: Iterable[Row]) -> dict[tuple[str, str, int, int, str], list[Row]]:
+    """Rows of one problem, one a method, by (source, layer, chunk, bits, problem)."""
+    groups: dict[tuple[str, str, int, int, str], list[Row]] = {}
+    for row in rows:
+        place = (row["source"], row["layer"], row["chunk"], row["bits"], row["problem"])
+        groups.setdefault(place, []).append(row)
+    return groups
+
+
+def known(rows: Sequence[Row]) -> Known:
+    """What rows of one problem, one a method, know about it together."""
     fast = [row for row in rows if row["method"] not in SEARCHES] or rows
     exact = max(row["exact"] for row in rows)
     return Known(

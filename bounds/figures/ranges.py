@@ -10,11 +10,9 @@ import math
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from itertools import groupby
-from pathlib import Path
 from textwrap import fill
 from typing import TYPE_CHECKING, Any
 
-import matplotlib as mpl
 import numpy as np
 from matplotlib.collections import PatchCollection
 from matplotlib.figure import Figure
@@ -22,27 +20,13 @@ from matplotlib.lines import Line2D
 from matplotlib.patches import Rectangle
 
 from bounds.errors import StudyError
+from bounds.figures.style import colours, new_figure, shorten, size
 from bounds.ranges import Pair, Row, chunk_pairs
 from bounds.study.problems import PRUNING, QUANTIZATION
-from bounds.study.store import replacing
 from bounds.verdicts import UNDECIDED
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
-
-#: Widths in inches of a column and of the text of a two-column page, and panels in a row.
-WIDTHS = {"column": (3.4, 2), "text": (7.0, 4)}
-_STYLE: dict[Any, Any] = {
-    "font.size": 7,
-    "axes.titlesize": 7,
-    "axes.labelsize": 7.5,
-    "axes.linewidth": 0.6,
-    "xtick.labelsize": 6.5,
-    "ytick.labelsize": 6.5,
-    "legend.fontsize": 7,
-    "legend.title_fontsize": 7.5,
-    "pdf.fonttype": 42,
-}
 
 
 def corners(pair: Pair) -> tuple[float, float, float, float]:
@@ -65,12 +49,12 @@ def range_panel(pairs: Sequence[Pair], *, ax: Axes, bits: Sequence[int] | None =
         ax: where to draw.
         bits: bit widths that share the colours, by default those of ``pairs``.
     """
-    colours = _colours(_bits(pairs) if bits is None else bits)
+    shades = colours(_bits(pairs) if bits is None else bits)
     low, right, top = _limits(pairs)
     high = max(right, top)
     ax.fill_between([low, high], [low, high], low, color="0.94", linewidth=0, zorder=0)
     ax.plot([low, high], [low, high], color="0.35", linewidth=0.7, zorder=1)
-    for width, colour in colours.items():
+    for width, colour in shades.items():
         chosen = [pair for pair in pairs if pair.bits == width]
         boxes = [c for c in map(corners, chosen) if math.isfinite(c[0] + c[1])]
         # A side without a bound runs out of the panel.
@@ -110,20 +94,17 @@ def range_figure(rows: Iterable[Row], *, width: str = "text") -> Figure:
     Raises:
         StudyError: unknown width, or no chunk with both problems.
     """
-    if width not in WIDTHS:
-        raise StudyError(f"unknown width {width!r}; choose from {', '.join(WIDTHS)}")
+    inches, columns = size(width)
     pairs = chunk_pairs(rows)
     if not pairs:
         raise StudyError("no chunk has rows for both problems; give the study methods for both")
     by_layer = {name: list(group) for name, group in groupby(pairs, lambda p: (p.source, p.layer))}
-    titled = [(f"{source}\n{_short(layer)}", group) for (source, layer), group in by_layer.items()]
+    titled = [(f"{source}\n{shorten(layer)}", group) for (source, layer), group in by_layer.items()]
     titled.append(("all layers", pairs))
-    inches, columns = WIDTHS[width]
     columns = min(columns, len(titled))
     lines = -(-len(titled) // columns)
     bits = _bits(pairs)
-    with mpl.rc_context(_STYLE):
-        figure = Figure(figsize=(inches, 1.75 * lines + 0.7), layout="constrained")
+    with new_figure(inches, 1.75 * lines + 0.7) as figure:
         axes: list[Axes] = list(figure.subplots(lines, columns, squeeze=False).flat)
         for ax, (title, group) in zip(axes, titled, strict=False):
             range_panel(group, ax=ax, bits=bits)
@@ -154,37 +135,33 @@ def caption(pairs: Sequence[Pair]) -> str:
     )
 
 
-def save_figure(figure: Figure, stem: Path) -> list[Path]:
-    """Write a figure as ``stem.png`` (300 dpi) and ``stem.pdf``, each atomically.
-
-    Raises:
-        StudyError: the folder cannot be written.
-    """
-    paths = [stem.with_name(f"{stem.name}.{kind}") for kind in ("png", "pdf")]
-    for path in paths:
-        # No date in the files: the same results give the same bytes.
-        metadata = {"CreationDate": None} if path.suffix == ".pdf" else None
-        with mpl.rc_context(_STYLE), replacing(path) as temporary:
-            figure.savefig(temporary, format=path.suffix[1:], dpi=300, metadata=metadata)
-    return paths
-
-
-def _short(layer: str, most: int = 26) -> str:
-    """The end of a layer's name, which tells layers apart, cut at a dot."""
-    while len(layer) > most and "." in layer.lstrip("…."):
-        layer = "…" + layer.lstrip("….").split(".", 1)[1]
-    return layer
+def range_data(rows: Iterable[Row]) -> list[dict[str, Any]]:
+    """What the range figure draws, one record per rectangle; SNR in dB, NaN where open."""
+    records = []
+    for pair in chunk_pairs(rows):
+        left, bottom, right, top = corners(pair)
+        x, y = optimum(pair)
+        records.append(
+            {
+                "source": pair.source,
+                "layer": pair.layer,
+                "chunk": pair.chunk,
+                "bits": pair.bits,
+                "pruning_low": left,
+                "pruning_high": right,
+                "quantization_low": bottom,
+                "quantization_high": top,
+                "pruning_optimum": x,
+                "quantization_optimum": y,
+                "winner": pair.verdict.winner,
+                "margin": pair.verdict.margin,
+            }
+        )
+    return records
 
 
 def _bits(pairs: Iterable[Pair]) -> list[int]:
     return sorted({pair.bits for pair in pairs})
-
-
-def _colours(bits: Sequence[int]) -> dict[int, tuple[float, float, float]]:
-    # Viridis is ordered in lightness, so it survives colour blindness and grey print; its last
-    # tenth is too light on white.
-    shades = mpl.colormaps["viridis"](np.linspace(0.0, 0.88, len(bits)))
-    return {width: tuple(shade[:3]) for width, shade in zip(bits, shades, strict=True)}
 
 
 def _limits(pairs: Iterable[Pair]) -> tuple[float, float, float]:
@@ -198,7 +175,7 @@ def _limits(pairs: Iterable[Pair]) -> tuple[float, float, float]:
 def _legend(bits: Sequence[int]) -> list[Line2D]:
     squares = [
         Line2D([], [], color=colour, label=f"{width} bits", marker="s", linestyle="", markersize=4)
-        for width, colour in _colours(bits).items()
+        for width, colour in colours(bits).items()
     ]
     dot = Line2D([], [], color="0.2", label="optimum", marker=".", linestyle="", markersize=4)
     return [*squares, dot]
