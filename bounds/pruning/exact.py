@@ -26,7 +26,9 @@ LEAVES = 4096
 OPEN_NODES, MOST_OPEN = 128, 32768
 #: Operations between two looks at the clock.
 WORK = 3e7
-DEBUG = {}
+#: A node whose bound is within this share of the limit (adapted on the way) goes to a dive, which
+#: may visit so many nodes with its dual held fixed before it hands its leftovers back.
+DIVE_SHARE, DIVE_NODES = 0.5, 300
 
 
 def exact(core: Core, problem: Problem, limits: Limits) -> tuple[Mask, Floats, Mask, Ints]:
@@ -68,7 +70,7 @@ def _search(core: Core, c: int, masks: Mask, limits: Limits) -> tuple[float, boo
     leaves = np.zeros((LEAVES, m), bool)
     top, found = 1, 0
     limit = float(start) * (1 + slack) / (1 - slack)
-    theta, budget = DEBUG.get("theta", 0.5), DEBUG.get("budget", 300)
+    theta = DIVE_SHARE
     counts = np.zeros(4, np.int64)
     began = time.perf_counter()
     while top > 0:
@@ -83,10 +85,9 @@ def _search(core: Core, c: int, masks: Mask, limits: Limits) -> tuple[float, boo
             )
         top, limit, found, theta = advance(
             core.gram, w, core.group, core.capacity, core.eigen, floor, slack, limit, best, leaves,
-            found, top, state, p, d, tau, t, mu, bound, theta, budget, WORK, most,
+            found, top, state, p, d, tau, t, mu, bound, theta, DIVE_NODES, WORK, most,
             bound.size < MOST_OPEN, counts,
         )  # fmt: skip
-    DEBUG.setdefault("log", []).append((time.perf_counter() - began, counts.copy(), theta))
     masks[c] = best
     # Every support dropped by the kernel has an error of at least this (see ``slack`` above).
     lower = limit * (1 - slack)
