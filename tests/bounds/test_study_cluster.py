@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
+import subprocess
 import sys
+import threading
+import time
 from collections.abc import Iterator
 from typing import Any
 
@@ -121,6 +125,38 @@ def test_a_scheduler_that_is_not_there_is_named(ran, tmp_path, monkeypatch, addr
     monkeypatch.setattr(cluster, "CONNECT_SECONDS", 0.3)
     with pytest.raises(StudyError, match=f"no Dask scheduler answers at {address}"):
         run_study(ran.study, results=tmp_path, dumps=ran.dumps, scheduler=address)
+
+
+def test_a_scheduler_that_is_lost_ends_the_run_with_a_sentence(ran, tmp_path, capsys):
+    command = [sys.executable, "-m", "distributed.cli.dask_scheduler", "--no-dashboard"]
+    file = tmp_path / "scheduler.json"
+    scheduler = subprocess.Popen(
+        [*command, "--host", "127.0.0.1", "--port", "0", "--scheduler-file", str(file)],
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
+    try:
+        deadline = time.monotonic() + 60
+        while not file.exists() or not file.read_text("utf-8"):
+            assert time.monotonic() < deadline
+            time.sleep(0.05)
+        address = json.loads(file.read_text("utf-8"))["address"]
+
+        class Ear(Observer):
+            def begin(self, tasks, finished) -> None:
+                threading.Timer(1, scheduler.kill).start()
+
+        with (
+            config.set({"distributed.comm.timeouts.connect": "1s"}),
+            pytest.raises(StudyError, match=f"scheduler at {address} was lost.*run again"),
+        ):
+            run_study(
+                ran.study, results=tmp_path, dumps=ran.dumps, scheduler=address, observer=Ear()
+            )
+    finally:
+        scheduler.kill()
+        scheduler.wait()
+    assert capsys.readouterr().err == ""
 
 
 def test_without_dask_the_extra_is_named(ran, tmp_path, monkeypatch):
