@@ -12,9 +12,11 @@ from typing import Annotated, Any
 
 import typer
 
+from bounds.cli.judging import gap
 from bounds.cli.networks import extract, layers
+from bounds.cli.showing import anytime, figure, report, table
 from bounds.cli.solving import methods, solve
-from bounds.cli.studying import figure, study
+from bounds.cli.studying import study
 from layers.errors import LayerboundsError
 
 app = typer.Typer(
@@ -76,7 +78,18 @@ def guarded(command: Callable[..., None]) -> Callable[..., None]:
 
 
 app.callback()(options)
-for command in (study, figure, layers, extract, solve, methods):
+for command in (
+    study,
+    report,
+    table,
+    figure,
+    anytime,
+    layers,
+    extract,
+    solve,
+    gap,
+    methods,
+):
     app.command()(guarded(command))
 
 

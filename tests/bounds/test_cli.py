@@ -18,7 +18,18 @@ from bounds.study.solving import round_weights
 from layers.dump import dump_path, read_dump
 from tests.bounds.study_cases import TINY, loud_study, timeless, tiny_study
 
-COMMANDS = ("study", "figure", "layers", "extract", "solve", "methods")
+COMMANDS = (
+    "study",
+    "report",
+    "table",
+    "figure",
+    "anytime",
+    "layers",
+    "extract",
+    "solve",
+    "gap",
+    "methods",
+)
 
 
 @pytest.fixture
@@ -222,8 +233,8 @@ def test_study_then_figure(cli, ran, study_file, tmp_path):
 
     code, out, _ = cli("figure", folder, "--out", tmp_path / "new" / "fig", "--width", "column")
     assert code == 0
-    assert [Path(line).name for line in out.splitlines()] == ["fig.png", "fig.pdf"]
-    assert all(Path(line).stat().st_size > 1000 for line in out.splitlines())
+    assert [Path(line).name for line in out.splitlines()] == ["fig.png", "fig.pdf", "fig.csv"]
+    assert all(Path(line).stat().st_size > 400 for line in out.splitlines())
 
 
 def test_study_with_a_failing_task_exits_with_one(cli, ran, images, tmp_path):

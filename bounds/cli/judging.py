@@ -1,0 +1,158 @@
+"""``layerbounds gap``: a compressed layer from anybody's tool, held against its bound."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+if TYPE_CHECKING:
+    from bounds.gap import Gap
+    from layers.dump import LayerDump
+
+_SHOWN = 5
+
+
+def gap(
+    dump: Annotated[Path, typer.Argument(help="A dump written by `layerbounds extract`.")],
+    weights: Annotated[
+        Path, typer.Option(help="Compressed, dequantized weights: .safetensors, .npy or .npz.")
+    ],
+    tensor: Annotated[str | None, typer.Option(help="Which tensor of the file.")] = None,
+    bits: Annotated[int | None, typer.Option(help="Bit width, for quantization.")] = None,
+    scale: Annotated[
+        str, typer.Option(help="The step: infer, a rule (mse, minmax, *-channel), or a number.")
+    ] = "infer",
+    keep: Annotated[
+        str | None,
+        typer.Option(help="For pruning: most nonzeros a channel and chunk, or own: as it has."),
+    ] = None,
+    size: Annotated[int, typer.Option(help="Input features of a chunk.")] = 36,
+    method: Annotated[str, typer.Option(help="See `layerbounds methods`.")] = "exact",
+    time_limit: Annotated[float, typer.Option(help="Seconds a channel; inf for none.")] = 10.0,
+    rounding: Annotated[
+        str, typer.Option(help="none, or fp16 to compare with weights rounded first.")
+    ] = "none",
+    out: Annotated[Path | None, typer.Option(help="Write every channel to this CSV.")] = None,
+) -> None:
+    """Say how far a compressed layer is from the optimum at most, per channel and in all."""
+    import math
+
+    from rich.console import Console
+    from rich.progress import Progress
+
+    from bounds.errors import ProblemError
+    from bounds.gap import gap as judge
+    from bounds.weights import read_weights
+    from layers.dump import read_dump
+
+    if not time_limit > 0:
+        raise ProblemError(f"--time-limit must be positive seconds or inf, got {time_limit}")
+    if rounding not in ("none", "fp16"):
+        raise ProblemError(f"unknown --rounding {rounding!r}; choose none or fp16")
+    layer = read_dump(dump)
+    given = read_weights(weights, (layer.weights.shape, layer.weight_shape), tensor)
+    console = Console()
+    with Progress(console=console, disable=not console.is_terminal) as bars:
+        bar = bars.add_task("chunks", total=None)
+        found = judge(
+            layer,
+            given,
+            bits=bits,
+            scale=_number(scale),
+            keep=None if keep is None else _count(keep),
+            size=size,
+            method=method,
+            time_limit=None if math.isinf(time_limit) else time_limit,
+            rounding=rounding,
+            progress=lambda done, total: bars.update(bar, completed=done, total=total),
+        )
+    for line in _lines(layer, found):
+        console.print(line, highlight=False, soft_wrap=True)
+    if out is not None:
+        from bounds.figures.style import save_data
+
+        typer.echo(save_data(_records(found), out))
+
+
+def _number(scale: str) -> str | float:
+    try:
+        return float(scale)
+    except ValueError:
+        return scale
+
+
+def _count(keep: str) -> str | int:
+    return int(keep) if keep.isdecimal() else keep
+
+
+def _lines(layer: LayerDump, found: Gap) -> list[str]:
+    """What is known, a sentence a line."""
+    import math
+
+    from bounds.gap import worst_channels
+    from bounds.study.problems import QUANTIZATION
+
+    settled = ", ".join(f"{count} {status}" for status, count in found.statuses.items() if count)
+    lines = [
+        f"{layer.source} {layer.layer}: {found.problem}, {found.demand}",
+        f"error {found.error.sum():.6g} of energy {found.energy.sum():.6g} per chunk: "
+        f"{found.snr:.3f} dB",
+        f"bound {found.snr_bound:.3f} dB, attained here {found.snr_attained:.3f} dB "
+        f"(problems of one channel and chunk: {settled})",
+    ]
+    if found.misfits:
+        what = (
+            "weights are not on the grid"
+            if found.problem == QUANTIZATION
+            else "chunks of a channel keep more weights"
+        )
+        lines.append(
+            f"{found.misfits} of {found.pieces} {what}: the bound says nothing about the "
+            f"{int((~found.fits).sum())} channels they are in, which are left out below"
+        )
+    if found.fits.any():
+        count, total = int(found.fits.sum()), len(found.fits)
+        which = "" if count == total else f" over {count} of {total} channels"
+        lines.append(f"at most {_told(found.gap)} dB from optimal{which}")
+        worst = [
+            f"channel {c} at most {_told(float(found.channel_gaps[c]))}"
+            for c in worst_channels(found, _SHOWN)
+        ]
+        lines.append(f"furthest: {', '.join(worst)} dB")
+    else:
+        lines.append("no channel fits, so no gap can be told")
+    if math.isnan(found.layer_snr):
+        lines.append("the layer as a whole: the dump does not hold its Gram matrix")
+    else:
+        lines.append(
+            f"the layer as a whole, all its inputs together: {found.layer_snr:.3f} dB, held-out "
+            f"images {found.heldout_snr:.3f} dB; this has no bound, chunks were judged one by one"
+        )
+    return lines
+
+
+def _told(gap: float) -> str:
+    import math
+
+    return f"{gap:.3f}" if math.isfinite(gap) else "any number of"
+
+
+def _records(found: Gap) -> list[dict[str, object]]:
+    from bounds.result import snr
+
+    return [
+        {
+            "channel": channel,
+            "fits": int(found.fits[channel]),
+            "energy": float(found.energy[channel]),
+            "error": float(found.error[channel]),
+            "lower": float(found.lower[channel]),
+            "upper": float(found.upper[channel]),
+            "snr": snr(found.energy[channel], found.error[channel]),
+            "snr_bound": snr(found.energy[channel], found.lower[channel]),
+            "gap": float(found.channel_gaps[channel]),
+        }
+        for channel in range(len(found.energy))
+    ]

@@ -1,0 +1,121 @@
+"""``figure``, ``table``, ``report`` and ``anytime``: results as pictures, tables and a page."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+Results = Annotated[
+    Path, typer.Argument(help="results.parquet of a study, or the folder it lies in.")
+]
+
+
+def figure(
+    results: Results,
+    kind: Annotated[str, typer.Option(help="ranges, losses or heldout.")] = "ranges",
+    out: Annotated[Path | None, typer.Option(help="Where to write, without .png and .pdf.")] = None,
+    width: Annotated[
+        str, typer.Option(help="column, text, neurips, icml-*, ieee-* (column, text) or lncs.")
+    ] = "text",
+) -> None:
+    """Draw a figure of a study as PNG and PDF, and its data as CSV for pgfplots."""
+    from bounds.errors import StudyError
+    from bounds.figures import KINDS, save_data, save_figure
+    from bounds.ranges import load_rows
+    from bounds.study.store import results_path
+
+    if kind not in KINDS:
+        raise StudyError(f"unknown figure {kind!r}; choose from {', '.join(KINDS)}")
+    draw, data = KINDS[kind]
+    rows = load_rows(results)
+    stem = results_path(results).with_name(kind) if out is None else out
+    paths = save_figure(draw(rows, width=width), stem)
+    for path in [*paths, save_data(data(rows), stem.with_name(f"{stem.name}.csv"))]:
+        typer.echo(path)
+
+
+def table(
+    results: Results,
+    out: Annotated[Path | None, typer.Option(help="Folder to write to.")] = None,
+) -> None:
+    """Write the tables of a study: booktabs LaTeX, CSV and BibTeX, and say what was proven."""
+    from bounds.errors import StudyError
+    from bounds.figures.style import save_data
+    from bounds.latex import BIBTEX, range_table, verdict_table
+    from bounds.ranges import load_rows
+    from bounds.study.store import replacing, results_path
+    from bounds.summary import records, statement, summarise
+
+    rows = load_rows(results)
+    summaries = summarise(rows)
+    if not summaries:
+        raise StudyError("no chunk has rows for both problems; give the study methods for both")
+    folder = results_path(results).parent if out is None else out
+    proven = statement(rows)
+    texts = {
+        "verdicts.tex": verdict_table(summaries, proven),
+        "ranges.tex": range_table(summaries, proven),
+        "layerbounds.bib": BIBTEX,
+    }
+    for name, text in texts.items():
+        with replacing(folder / name) as temporary:
+            temporary.write_text(text, "utf-8")
+        typer.echo(folder / name)
+    typer.echo(save_data(records(summaries), folder / "ranges-by-layer.csv"))
+    typer.echo(proven)
+
+
+def report(
+    results: Results,
+    out: Annotated[Path | None, typer.Option(help="The HTML file to write.")] = None,
+) -> None:
+    """Write one HTML page about a study, readable offline: verdicts, figures, tables."""
+    from bounds.report import write_report
+    from bounds.study.store import results_path
+
+    path = results_path(results).with_name("report.html") if out is None else out
+    typer.echo(write_report(results, path))
+
+
+def anytime(
+    dump: Annotated[Path, typer.Argument(help="A dump written by `layerbounds extract`.")],
+    bits: Annotated[int | None, typer.Option(help="Bit width, for quantization.")] = None,
+    keep: Annotated[int | None, typer.Option(help="Weights kept, for pruning.")] = None,
+    chunk: Annotated[int, typer.Option(help="A chunk from 0.")] = 0,
+    channel: Annotated[int, typer.Option(help="An output channel of the chunk, from 0.")] = 0,
+    size: Annotated[int, typer.Option(help="Input features of a chunk.")] = 36,
+    by: Annotated[str, typer.Option(help="seconds or nodes.")] = "seconds",
+    seconds: Annotated[float, typer.Option(help="Start no longer search after so long.")] = 60.0,
+    out: Annotated[Path, typer.Option(help="Where to write, without .png.")] = Path("anytime"),
+    width: Annotated[str, typer.Option(help="As for `layerbounds figure`.")] = "text",
+) -> None:
+    """Draw how bound and attained SNR of one problem close in on each other as search goes on."""
+    from bounds.errors import ProblemError
+    from bounds.figures import anytime_data, anytime_figure, save_data, save_figure, trace
+    from bounds.quantization.grid import choose_scale
+    from bounds.study.solving import round_weights
+    from layers.dump import read_dump
+
+    if (bits is None) == (keep is None):
+        raise ProblemError("give either --bits, for quantization, or --keep, for pruning")
+    if not seconds > 0:
+        raise ProblemError(f"--seconds must be positive, got {seconds}")
+    chunks = read_dump(dump).chunks(size)
+    if not 0 <= chunk < len(chunks):
+        raise ProblemError(f"--chunk {chunk} is not there; give 0 to {len(chunks) - 1}")
+    part = chunks[chunk]
+    if not 0 <= channel < len(part.weights):
+        raise ProblemError(f"--channel {channel} is not there; give 0 to {len(part.weights) - 1}")
+    weights = round_weights(part.weights, "fp16")
+    row = weights[channel : channel + 1]
+    if bits is not None:
+        steps = trace(part.gram, row, bits=bits, scale=choose_scale(weights, bits), seconds=seconds)
+        title = f"quantization, {bits} bits, {row.shape[1]} inputs"
+    else:
+        steps = trace(part.gram, row, keep=keep, seconds=seconds)
+        title = f"pruning, {keep} of {row.shape[1]} inputs kept"
+    paths = save_figure(anytime_figure({title: steps}, width=width, by=by), out)
+    for path in [*paths, save_data(anytime_data(steps), out.with_name(f"{out.name}.csv"))]:
+        typer.echo(path)
