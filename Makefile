@@ -1,6 +1,7 @@
 # make demo   extract layers, compute ranges, draw the figure (results/demo)
 # make test   environment, linters, type checker, tests
-# make figure draw the demo's figure again        make lint   linters only
+# make figure draw the demo's figure again        make report one HTML page about the demo
+# make lint   linters only
 # make clean  remove the environment, results, dumps and caches
 PYTHON ?= python3
 VENV := .venv
@@ -9,13 +10,16 @@ BIN := $(VENV)/bin
 INSTALL := $(BIN)/python -m pip install -c constraints.txt
 
 .NOTPARALLEL:
-.PHONY: demo test lint figure clean
+.PHONY: demo test lint figure report clean
 
 demo: $(VENV)/.demo
 	$(BIN)/layerbounds study demo
 
 figure: $(VENV)/.demo
 	$(BIN)/layerbounds figure results/demo
+
+report: $(VENV)/.demo
+	$(BIN)/layerbounds report results/demo
 
 lint: $(VENV)/.dev
 	$(BIN)/ruff check

@@ -8,22 +8,23 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Iterable, Sequence
+from itertools import groupby
 
+from bounds.figures.style import shorten
 from bounds.ranges import Known, Pair
 from bounds.study.problems import PRUNING, QUANTIZATION
 from bounds.summary import ACCOUNT_WORDS, LayerSummary
 from bounds.truebits import ACCOUNTS, VALUES
-from bounds.verdicts import UNDECIDED, Verdict
+from bounds.verdicts import UNDECIDED
 
 SHORT = {QUANTIZATION: "Q", PRUNING: "P", UNDECIDED: "?"}
 
 #: This software as CITATION.cff has it, and the paper whose problems these are.
 BIBTEX = """\
-@software{layerbounds,
+@misc{layerbounds,
   author  = {{The layerbounds authors}},
   title   = {layerbounds: proven ranges for pruning and quantization of neural network layers},
-  version = {0.1.0},
-  license = {MIT},
+  note    = {Version 0.1.0, MIT licence},
 }
 
 @inproceedings{kuzmin2023pruning,
@@ -42,12 +43,13 @@ _SPECIAL = {
     "^": r"\textasciicircum{}",
     "<": r"\textless{}",
     ">": r"\textgreater{}",
+    "…": r"\dots{}",
 } | {character: f"\\{character}" for character in "&%$#_{}"}
 
 
 def escape(text: str) -> str:
     """Text as LaTeX prints it, with every special character escaped."""
-    return re.sub(r"[\\~^<>&%$#_{}]", lambda found: _SPECIAL[found[0]], text)
+    return re.sub(r"[\\~^<>…&%$#_{}]", lambda found: _SPECIAL[found[0]], text)
 
 
 def verdict_table(summaries: Sequence[LayerSummary], statement: str) -> str:
@@ -62,22 +64,26 @@ def verdict_table(summaries: Sequence[LayerSummary], statement: str) -> str:
         *_preamble("booktabs"),
         r"\begin{table}",
         r"\centering",
-        r"\footnotesize",
+        r"\scriptsize",
+        r"\setlength{\tabcolsep}{3pt}",
         r"\caption{Proven better at equal storage, and by how many dB at least: quantization (Q), "
         rf"pruning (P), or undecided (?). Crossover in bits. {escape(statement)}}}",
         r"\label{tab:layerbounds-verdicts}",
         rf"\begin{{tabular}}{{l{'r' * len(widths)}l}}",
         r"\toprule",
-        " & ".join(["layer", *(f"{width} bits" for width in widths), "crossover"]) + r" \\",
+        " & ".join(["layer, bits", *map(str, widths), "crossover"]) + r" \\",
     ]
     for account in ACCOUNTS:
         span = rf"\multicolumn{{{len(widths) + 2}}}{{l}}"
         words = ACCOUNT_WORDS[account]
         lines += [r"\midrule", rf"{span}{{\emph{{Storage: {escape(words)}}}}} \\"]
-        for one in summaries:
-            cells = [_verdict(one.pairs[account].get(width)) for width in widths]
-            name = escape(f"{one.source} {one.layer}")
-            lines.append(" & ".join([name, *cells, str(one.crossover(account))]) + r" \\")
+        for source, layers in groupby(summaries, key=lambda one: one.source):
+            # Networks in lines of their own keep the table as narrow as a page.
+            lines.append(rf"{span}{{{escape(source)}}} \\*")
+            for one in layers:
+                cells = [_verdict(one.pairs[account].get(width)) for width in widths]
+                name = rf"\quad {escape(shorten(one.layer))}"
+                lines.append(" & ".join([name, *cells, str(one.crossover(account))]) + r" \\")
     return _text([*lines, r"\bottomrule", r"\end{tabular}", r"\end{table}"])
 
 
@@ -123,8 +129,10 @@ def _preamble(packages: str) -> list[str]:
 def _verdict(pair: Pair | None) -> str:
     if pair is None:
         return "--"
-    verdict: Verdict = pair.verdict
-    return f"{SHORT[verdict.winner]} {_signed(verdict.margin, 1)}"
+    verdict = pair.verdict
+    sign = "" if verdict.margin >= 0 else "-"
+    size = f"{abs(verdict.margin):.1f}" if math.isfinite(verdict.margin) else r"\infty"
+    return f"{SHORT[verdict.winner]} ${sign}{size}$"
 
 
 def _numbers(known: Known) -> list[str]:

@@ -38,10 +38,23 @@ def test_script_prints_what_the_readme_says(tmp_path):
 def test_files_that_the_readme_points_to_are_there():
     text = (ROOT / "README.md").read_text("utf-8")
     targets = re.findall(r"\]\(([^)#:]+)\)", text)
-    assert "docs/ranges.png" in targets
+    pictures = {"docs/ranges.png", "docs/losses.png", "docs/anytime.png"}
+    assert pictures <= set(targets)
     for target in targets:
         assert (ROOT / target).is_file(), target
-    assert (ROOT / "docs" / "ranges.png").stat().st_size <= 300_000
+    for picture in pictures:
+        assert (ROOT / picture).stat().st_size <= 300_000
+
+
+def test_methods_of_the_readme_exist():
+    from bounds.study.problems import PROBLEMS, methods
+
+    text = (ROOT / "README.md").read_text("utf-8")
+    table = text.split("## Which method when\n")[1].split("\n## ")[0]
+    for line in table.strip().splitlines()[2:]:
+        for problem, cell in zip(PROBLEMS, line.split("|")[2:4], strict=True):
+            named = re.findall(r"`([\w-]+)`", cell)
+            assert named and set(named) <= set(methods(problem)), line
 
 
 def test_commands_of_the_readme_exist():

@@ -50,6 +50,7 @@ def check_structure(text: str) -> None:
 def test_escape_leaves_nothing_special():
     assert escape("_blocks.4") == r"\_blocks.4"
     assert escape(r"a\b^c~d") == r"a\textbackslash{}b\textasciicircum{}c\textasciitilde{}d"
+    assert escape("…a") == r"\dots{}a"
     assert escape("50% & #1 {x} $y <>") == (r"50\% \& \#1 \{x\} \$y \textless{}\textgreater{}")
 
 
@@ -58,14 +59,15 @@ def test_verdict_table(rows):
     text = verdict_table(summaries, statement(rows))
     check_structure(text)
     head, *lines = body(text)
-    assert head == ["layer", "2 bits", "4 bits", "crossover"]
+    assert head == ["layer, bits", "2", "4", "crossover"]
     assert len(lines) == len(ACCOUNTS) * len(summaries)
     for account, start in zip(ACCOUNTS, range(0, len(lines), len(summaries)), strict=True):
         for one, line in zip(summaries, lines[start:], strict=False):
-            assert line[0] == escape(f"{one.source} {one.layer}")
+            assert line[0] == rf"\quad {escape(one.layer)}"
             for cell, pair in zip(line[1:3], one.pairs[account].values(), strict=True):
-                assert cell == f"{pair.verdict.winner[0].upper()} ${pair.verdict.margin:+.1f}$"
+                assert cell == f"{pair.verdict.winner[0].upper()} ${pair.verdict.margin:.1f}$"
             assert line[3] == str(one.crossover(account))
+    assert text.count(escape(rows[0]["source"])) == len(ACCOUNTS)
     for rule in (r"\toprule", r"\midrule", r"\bottomrule", "1e-09"):
         assert rule in text
     assert "|" not in text.split(r"\begin{tabular}")[1].splitlines()[0], "booktabs has no rules"
@@ -103,7 +105,7 @@ def test_bibtex_says_what_the_citation_file_says():
     title = re.search(r'^title: "(.*)"', cff, re.MULTILINE)
     version = re.search(r"^version: (.*)", cff, re.MULTILINE)
     assert title is not None and version is not None
-    assert f"{{{title[1]}}}" in BIBTEX and f"{{{version[1]}}}" in BIBTEX
+    assert f"{{{title[1]}}}" in BIBTEX and f"Version {version[1]}," in BIBTEX
     for name in ("Kuzmin", "Nagel", "van Baalen", "Behboodi", "Blankevoort"):
         assert name in BIBTEX and name in cff
     assert BIBTEX.count("{") == BIBTEX.count("}")
