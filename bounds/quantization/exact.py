@@ -92,6 +92,7 @@ def search(codes: CodeProblem, incumbent: Floats, limits: Limits) -> SearchResul
     lower = proven(codes, factor, centred, np.where(finished, cost, opened), upper)
     for c in np.flatnonzero(~finished):
         if limits.nodes is not None and nodes[c] >= limits.nodes:
+            lower[c] = max(lower[c], solve_channel(codes, int(c)).lower)
             continue
         hard = search_hard(codes, int(c), best[c], factor, limits, int(nodes[c]))
         best[c], finished[c] = hard.codes[0], hard.finished[0]
