@@ -25,32 +25,69 @@ from bounds.pruning.core import Ints, Mask
 OPEN, KEPT, REMOVED = 0, 1, 2
 #: Coordinate sweeps per node, and passes that move each threshold to its best place.
 SWEEPS, PASSES = 2, 3
+#: A coordinate step must be worth this share of what is missing (over all inputs), a sweep that.
+WORTH, ENOUGH = 1e-3, 0.02
 
 
 @njit(cache=True, nogil=True)
-def drop(
-    source: Floats, target: Floats, y: Floats, y_out: Floats, m: int, i: int, pivot: float, s: float
+def decide(
+    h: Floats,
+    y: Floats,
+    p: Floats,
+    d: Floats,
+    position: Ints,
+    size: Ints,
+    base: Floats,
+    room: Ints,
+    state: Ints,
+    group: Ints,
+    source: int,
+    target: int,
+    i: int,
+    kind: int,
+    column: Floats,
 ) -> None:
-    """``H - h h^T / pivot`` and ``y - s h`` without input i, the last input taking its place.
+    """Keep or remove row i of slot ``source``; the result goes to slot ``target``, maybe the same.
 
-    ``source`` and ``target`` (and ``y`` and ``y_out``) may be the same arrays.
+    ``H - h h^T / pivot`` without row and column i, the last input taking their place.
     """
+    m = size[source]
     last = m - 1
-    h = np.empty(m)
+    yi, pi, di, hii = y[source, i], p[source, i], d[source, i], h[source, i, i]
+    if kind == REMOVED:
+        pivot = hii
+        step = yi / pivot
+        base[target] = base[source] + yi * step
+    else:
+        pivot = 1.0 / di + hii
+        gap = yi - pi / di
+        step = gap / pivot
+        base[target] = base[source] + gap * step - pi * pi / di
+        room[target, group[position[source, i]]] -= 1
+    state[target, position[source, i]] = kind
+    reciprocal = 1.0 / pivot
     for j in range(m):
-        h[j] = source[i, j]
-    h_last = h[last]
+        column[j] = h[source, i, j]
+    tail = column[last]
     for j in range(last):
-        row = source[last] if j == i else source[j]
-        hj = h_last if j == i else h[j]
-        factor = hj / pivot
-        out = target[j]
-        corner = row[last] - factor * h_last
+        # Row i is taken over by the last one.
+        origin = last if j == i else j
+        cj = column[origin]
+        factor = cj * reciprocal
+        corner = h[source, origin, last] - factor * tail
         for k in range(last):
-            out[k] = row[k] - factor * h[k]
-        out[i] = corner
-        y_out[j] = (y[last] if j == i else y[j]) - s * hj
-    # Row i came from the last row, so its own diagonal is the last row's corner.
+            h[target, j, k] = h[source, origin, k] - factor * column[k]
+        h[target, j, i] = corner
+        y[target, j] = y[source, origin] - step * cj
+    p_last, d_last, position_last = p[source, last], d[source, last], position[source, last]
+    if source != target:
+        for j in range(last):
+            p[target, j] = p[source, j]
+            d[target, j] = d[source, j]
+            position[target, j] = position[source, j]
+    if i < last:
+        p[target, i], d[target, i], position[target, i] = p_last, d_last, position_last
+    size[target] = last
 
 
 @njit(cache=True, nogil=True)
@@ -64,17 +101,23 @@ def settle(
     room: Ints,
     t: Floats,
     m: int,
+    s: int,
     base: float,
     limit: float,
-    sweeps: int,
+    a: Floats,
 ) -> tuple[float, float]:
-    """Coordinate ascent in p and a search for each t; returns (L0, bound), p, y, t in place."""
-    groups = t.size
+    """Coordinate ascent in p and a search for each t in slot s; returns (L0, bound).
+
+    ``a`` (m,) is filled with ``p_i^2/d_i``.
+    """
+    groups = t.shape[1]
     count = np.empty(groups, np.int64)
     above = np.empty(groups)
     below = np.empty(groups)
     bound = -np.inf
-    for sweep in range(sweeps + 1):
+    for i in range(m):
+        a[i] = p[s, i] * p[s, i] / d[s, i]
+    for sweep in range(SWEEPS + 1):
         for attempt in range(PASSES + 1):
             for g in range(groups):
                 count[g] = 0
@@ -82,54 +125,54 @@ def settle(
                 below[g] = 0.0
             penalty = 0.0
             for i in range(m):
-                a = p[i] * p[i] / d[i]
-                g = group[position[i]]
-                if a > t[g]:
-                    penalty += a - t[g]
+                g = group[position[s, i]] if groups > 1 else 0
+                level = t[s, g]
+                if a[i] > level:
+                    penalty += a[i] - level
                     count[g] += 1
-                    if a < above[g]:
-                        above[g] = a
-                elif a > below[g]:
-                    below[g] = a
+                    above[g] = min(above[g], a[i])
+                else:
+                    below[g] = max(below[g], a[i])
+            moved = False
             for g in range(groups):
-                penalty += room[g] * t[g]
+                penalty += room[s, g] * t[s, g]
             if base - penalty > bound:
                 bound = base - penalty
-            moved = False
-            if attempt < PASSES:
-                for g in range(groups):
-                    if count[g] > room[g]:
-                        t[g] = above[g]
-                        moved = True
-                    elif count[g] < room[g] and below[g] > 0.0:
-                        t[g] = below[g] * (1.0 - 1e-14)
-                        moved = True
+            if attempt == PASSES or bound >= limit:
+                break
+            for g in range(groups):
+                if count[g] > room[s, g]:
+                    t[s, g] = above[g]
+                    moved = True
+                elif count[g] < room[s, g] and below[g] > 0.0:
+                    t[s, g] = below[g] * (1.0 - 1e-14)
+                    moved = True
             if not moved:
                 break
-        if bound >= limit or sweep == sweeps:
+        if bound >= limit or sweep == SWEEPS:
             break
-        worth = 1e-3 * (limit - bound) / m
+        worth = WORTH * (limit - bound) / m
         gained = 0.0
         for i in range(m):
-            hii = h[i, i]
-            edge = np.sqrt(t[group[position[i]]] * d[i])
-            new = p[i] + y[i] / hii
-            if abs(new) > edge:
-                outer = new * d[i] * hii / (1.0 + d[i] * hii)
-                if abs(outer) >= edge:
+            hii = h[s, i, i]
+            square = t[s, group[position[s, i]]] * d[s, i]
+            new = p[s, i] + y[s, i] / hii
+            if new * new > square:
+                outer = new * d[s, i] * hii / (1.0 + d[s, i] * hii)
+                if outer * outer >= square:
                     new = outer
                 else:
-                    new = edge if new > 0.0 else -edge
-            step = new - p[i]
+                    new = np.sqrt(square) if new > 0.0 else -np.sqrt(square)
+            step = new - p[s, i]
             if hii * step * step > worth:
-                base += (2.0 * y[i] - hii * step) * step
+                base += (2.0 * y[s, i] - hii * step) * step
                 gained += hii * step * step
-                p[i] = new
-                row = h[i]
+                p[s, i] = new
+                a[i] = new * new / d[s, i]
                 for j in range(m):
-                    y[j] -= step * row[j]
-        if gained < 0.02 * (limit - bound):
-            sweeps = min(sweeps, sweep + 1)
+                    y[s, j] -= step * h[s, i, j]
+        if gained < ENOUGH * (limit - bound):
+            break
     return base, bound
 
 
@@ -149,7 +192,7 @@ def dive(
     pending_bound: Floats,
     group: Ints,
     limit: float,
-    slack: float,
+    margin: float,
     best: Mask,
     leaves: Mask,
     found: int,
@@ -161,27 +204,31 @@ def dive(
         h: (depth, m, m), y, p, d: (depth, m), position: (depth, m) core input of each row,
             size: (depth,) rows in use, base: (depth,) L0, t: (depth, groups), room:
             (depth, groups), state: (depth, M) decisions on all core inputs. Slot 0 is the start.
-        pending: (depth,), pending_bound: (depth,): the second child of each slot; scratch.
+        pending: (depth,), pending_bound: (depth,): the second child of each slot: row i to keep, or
+            -2-i to remove, or -1 for none.
         group: (M,) groups of the core inputs.
         limit: computed bounds at or above this cannot beat the incumbent.
-        slack: relative rounding error of computed costs.
+        margin: absolute rounding error of computed costs and bounds.
         best: (M,) best support, updated; leaves: (L, M) supports to re-evaluate, ``found`` of them.
         budget: nodes to visit at most.
 
     Returns:
-        (closed, limit, found, nodes). Slot 0 keeps what was fixed at the start node.
+        (closed, limit, found, nodes). Slot 0 keeps what was fixed at the start node; if its first
+        child was closed, it has become the second.
     """
     full = group.size
     groups = room.shape[1]
-    gather = np.empty(groups, np.int64)
+    opened = np.empty(groups, np.int64)
     flags = np.empty(full, np.int64)
+    a = np.empty(full)
+    column = np.empty(full)
     s = 0
     nodes = 0
     pending[0] = -1
     fresh = True
     while s >= 0:
         if not fresh:
-            # Back at a slot whose first child is done: take the second child in its place.
+            # Back at a slot whose first child is done: the second child takes its place.
             i = pending[s]
             if i == -1 or pending_bound[s] >= limit:
                 s -= 1
@@ -191,38 +238,41 @@ def dive(
                 i = -2 - i
                 kind = REMOVED
             pending[s] = -1
-            _decide(h[s], h[s], y[s], y[s], p[s], p[s], d[s], d[s], position[s], position[s],
-                    size, base, s, s, i, kind, room[s], state[s], group)  # fmt: skip
+            decide(h, y, p, d, position, size, base, room, state, group, s, s, i, kind, column)
         if nodes >= budget:
             return False, limit, found, nodes
         nodes += 1
         closed = False
         pick, most = -1, -np.inf
         pick_keep, pick_remove = 0.0, 0.0
-        bound = base[s]
-        while True:
+        while size[s] > 0:
             m = size[s]
-            if m == 0:
-                break
             flagged = 0
             for g in range(groups):
-                gather[g] = 0
+                opened[g] = 0
             for i in range(m):
-                gather[group[position[s, i]]] += 1
+                opened[group[position[s, i]]] += 1
             for i in range(m):
                 g = group[position[s, i]]
                 flags[i] = 0
                 if room[s, g] == 0:
                     flags[i] = REMOVED
                     flagged += 1
-                elif gather[g] <= room[s, g]:
+                elif opened[g] <= room[s, g]:
                     flags[i] = KEPT
                     flagged += 1
-            if flagged == 0:
+            if flagged > 0:
+                # Any t gives a bound: the thresholds at hand will do to see the node close.
+                bound = base[s]
+                for g in range(groups):
+                    bound -= room[s, g] * t[s, g]
+                for i in range(m):
+                    over = p[s, i] * p[s, i] / d[s, i] - t[s, group[position[s, i]]]
+                    bound -= max(over, 0.0)
+            else:
                 base[s], bound = settle(
-                    h[s], y[s], p[s], d[s], group, position[s], room[s], t[s], m, base[s], limit,
-                    SWEEPS,
-                )  # fmt: skip
+                    h, y, p, d, group, position, room, t, m, s, base[s], limit, a
+                )
                 if bound >= limit:
                     closed = True
                     break
@@ -230,10 +280,9 @@ def dive(
                 for i in range(m):
                     hii = h[s, i, i]
                     level = t[s, group[position[s, i]]]
-                    a = p[s, i] * p[s, i] / d[s, i]
                     gap = y[s, i] - p[s, i] / d[s, i]
-                    without = bound + y[s, i] * y[s, i] / hii + max(a - level, 0.0)
-                    kept = bound + gap * gap / (1.0 / d[s, i] + hii) + max(level - a, 0.0)
+                    without = bound + y[s, i] * y[s, i] / hii + max(a[i] - level, 0.0)
+                    kept = bound + gap * gap / (1.0 / d[s, i] + hii) + max(level - a[i], 0.0)
                     if without >= limit:
                         if kept >= limit:
                             closed = True
@@ -250,20 +299,30 @@ def dive(
                             pick_keep, pick_remove = kept, without
                 if closed or flagged == 0:
                     break
-            # From the last position down, so that dropped rows do not move flagged ones.
-            for i in range(m - 1, -1, -1):
-                if flags[i] != 0:
-                    g = group[position[s, i]]
-                    if flags[i] == KEPT and room[s, g] == 0:
-                        closed = True
-                        break
-                    _decide(h[s], h[s], y[s], y[s], p[s], p[s], d[s], d[s], position[s],
-                            position[s], size, base, s, s, i, flags[i], room[s], state[s],
-                            group)  # fmt: skip
-                    # With no room left the rest can only be removed, and L0 alone is a bound.
-                    if room[s, g] == 0 and groups == 1 and base[s] >= limit:
-                        closed = True
-                        break
+            # What raises the bound most goes first: the node may close before the rest is done.
+            while flagged > 0:
+                chosen, gain = -1, -1.0
+                for i in range(size[s]):
+                    if flags[i] != 0:
+                        level = t[s, group[position[s, i]]]
+                        value = p[s, i] * p[s, i] / d[s, i] - level
+                        if flags[i] == REMOVED:
+                            rise = y[s, i] * y[s, i] / h[s, i, i] + max(value, 0.0)
+                        else:
+                            gap = y[s, i] - p[s, i] / d[s, i]
+                            rise = gap * gap / (1.0 / d[s, i] + h[s, i, i]) + max(-value, 0.0)
+                        if rise > gain:
+                            chosen, gain = i, rise
+                bound += gain
+                kind = flags[chosen]
+                if bound >= limit or (kind == KEPT and room[s, group[position[s, chosen]]] == 0):
+                    closed = True
+                    break
+                flags[chosen] = flags[size[s] - 1]
+                decide(
+                    h, y, p, d, position, size, base, room, state, group, s, s, chosen, kind, column
+                )
+                flagged -= 1
             if closed:
                 break
         if not closed and size[s] == 0:
@@ -272,7 +331,7 @@ def dive(
                     for j in range(full):
                         leaves[found, j] = state[s, j] == KEPT
                 found += 1
-                reach = base[s] * (1.0 + slack) / (1.0 - slack)
+                reach = base[s] + 2.0 * margin
                 if reach < limit:
                     limit = reach
                     for j in range(full):
@@ -286,63 +345,13 @@ def dive(
         kind = REMOVED if pick_remove <= pick_keep else KEPT
         pending[s] = pick if kind == REMOVED else -2 - pick
         pending_bound[s] = pick_keep if kind == REMOVED else pick_remove
-        room[s + 1] = room[s]
-        state[s + 1] = state[s]
-        t[s + 1] = t[s]
+        for g in range(groups):
+            room[s + 1, g] = room[s, g]
+            t[s + 1, g] = t[s, g]
+        for j in range(full):
+            state[s + 1, j] = state[s, j]
         pending[s + 1] = -1
-        _decide(h[s], h[s + 1], y[s], y[s + 1], p[s], p[s + 1], d[s], d[s + 1], position[s],
-                position[s + 1], size, base, s, s + 1, pick, kind, room[s + 1], state[s + 1],
-                group)  # fmt: skip
+        decide(h, y, p, d, position, size, base, room, state, group, s, s + 1, pick, kind, column)
         s += 1
         fresh = True
     return True, limit, found, nodes
-
-
-@njit(cache=True, nogil=True)
-def _decide(
-    h: Floats,
-    h_out: Floats,
-    y: Floats,
-    y_out: Floats,
-    p: Floats,
-    p_out: Floats,
-    d: Floats,
-    d_out: Floats,
-    position: Ints,
-    position_out: Ints,
-    size: Ints,
-    base: Floats,
-    source: int,
-    target: int,
-    i: int,
-    kind: int,
-    room: Ints,
-    state: Ints,
-    group: Ints,
-) -> None:
-    """Keep or remove row i of slot ``source``; the result goes to slot ``target``."""
-    m = size[source]
-    input_ = position[i]
-    value = base[source]
-    if kind == REMOVED:
-        pivot = h[i, i]
-        step = y[i] / pivot
-        value += y[i] * step
-    else:
-        pivot = 1.0 / d[i] + h[i, i]
-        gap = y[i] - p[i] / d[i]
-        step = gap / pivot
-        value += gap * step - p[i] * p[i] / d[i]
-        room[group[input_]] -= 1
-    state[input_] = kind
-    drop(h, h_out, y, y_out, m, i, pivot, step)
-    last = m - 1
-    p_last, d_last, position_last = p[last], d[last], position[last]
-    for j in range(last):
-        p_out[j] = p[j]
-        d_out[j] = d[j]
-        position_out[j] = position[j]
-    if i < last:
-        p_out[i], d_out[i], position_out[i] = p_last, d_last, position_last
-    size[target] = last
-    base[target] = value

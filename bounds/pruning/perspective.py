@@ -17,7 +17,7 @@ import numpy as np
 
 from bounds.definite import eigenvalue_lower_bound
 from bounds.problem import Floats, form, rounding_factor
-from bounds.pruning.core import Core
+from bounds.pruning.core import Core, Ints
 from bounds.pruning.newton import climb, start_cone
 
 #: Relative duality gap at which the barrier stops: 4e-5 dB.
@@ -60,22 +60,22 @@ def perspective(core: Core) -> Dual:
 
 
 def multipliers(
-    core: Core, accuracy: float = ACCURACY, steps: int = STEPS
+    core: Core, accuracy: float = ACCURACY, steps: int = STEPS, rows: Ints | None = None
 ) -> tuple[Floats, Floats]:
-    """Good (p, d) per channel, each (channels, m), in core units; not yet proven."""
+    """Good (p, d), each (channels, m), of all channels or of ``rows``; core units, not proven."""
+    weights = core.weights if rows is None else core.weights[rows]
     m, groups = core.size, core.capacity.size
-    d = np.full((core.channels, m), 0.5 * core.eigen)
-    p = d * core.weights
-    energy = ((core.weights @ core.gram) * core.weights).sum(axis=1)
+    d = np.full(weights.shape, 0.5 * core.eigen)
+    p = d * weights
+    energy = ((weights @ core.gram) * weights).sum(axis=1)
     h, y, k = np.empty((m, m)), np.empty(m), np.empty((2 * m, 2 * m))
-    for c in range(core.channels):
-        if energy[c] > 0:
-            tau, t, mu = np.empty(m), np.empty(groups), 0.1 * float(energy[c]) / m
-            start_cone(p[c], d[c], core.group, core.capacity, m, tau, t, mu)
-            climb(
-                core.gram, core.weights[c], 0.0, core.group, core.capacity, m, p[c], d[c], tau, t,
-                mu, np.inf, accuracy, FLOOR * core.eigen, steps, h, y, k,
-            )  # fmt: skip
+    for c in np.flatnonzero(energy > 0):
+        tau, t, mu = np.empty(m), np.empty(groups), 0.1 * float(energy[c]) / m
+        start_cone(p[c], d[c], core.group, core.capacity, m, tau, t, mu)
+        climb(
+            core.gram, weights[c], 0.0, core.group, core.capacity, m, p[c], d[c], tau, t,
+            mu, np.inf, accuracy, FLOOR * core.eigen, steps, h, y, k,
+        )  # fmt: skip
     return p, d
 
 

@@ -18,7 +18,7 @@ from bounds.pruning.perspective import perspective
 from bounds.pruning.refit import refit
 from bounds.pruning.selection import backward, forward, magnitude
 from bounds.pruning.swap import swap
-from bounds.result import ENERGY_FLOOR, Range, make_range
+from bounds.result import Range, make_range
 
 METHODS = (
     "magnitude",
@@ -98,9 +98,6 @@ def pruning_range(
     # nothing may be kept: the error is the energy, whatever the Gram's conditioning
     nothing = core.capacity.sum() == 0
     proven = form_lower(problem.gram, problem.weights) if nothing else core.lower(lower)
-    if method == "exact" and not nothing:
-        # the search's margin is a share of the cost, its rounding one of the energy
-        proven = np.maximum(proven - 0.9 * ENERGY_FLOOR * problem.energy, 0.0)
     fitted, more = _fit(core, masks, method, bounds, problem)
     attained = problem.errors(fitted)
     return make_range(

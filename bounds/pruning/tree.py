@@ -20,9 +20,9 @@ from bounds.pruning.dive import KEPT, OPEN, REMOVED, dive
 from bounds.pruning.newton import climb, start_cone
 
 #: Part of the missing bound that the barrier may still hide when a node is judged.
-PRECISION = 0.15
+PRECISION = 0.3
 #: Newton steps per node, and at the root.
-STEPS, ROOT_STEPS = 6, 40
+STEPS, ROOT_STEPS = 10, 40
 
 
 @njit(cache=True, nogil=True)
@@ -124,7 +124,7 @@ def advance(
     capacity: Ints,
     eigen: float,
     floor: float,
-    slack: float,
+    margin: float,
     limit: float,
     best: Mask,
     leaves: Mask,
@@ -213,7 +213,7 @@ def advance(
                     for j in range(full):
                         leaves[found, j] = state[0, j] == KEPT
                 found += 1
-                reach = e * (1.0 + slack) / (1.0 - slack)
+                reach = e + 2.0 * margin
                 if reach < limit:
                     limit = reach
                     for j in range(full):
@@ -261,7 +261,7 @@ def advance(
         allowed = dive_budget if limit - bound <= theta * limit else 1
         closed, limit, found, visited = dive(
             h, y, p, d, position, size, base, t, room, state, pending, pending_bound, group, limit,
-            slack, best, leaves, found, allowed,
+            margin, best, leaves, found, allowed,
         )  # fmt: skip
         counts[0] += visited
         spent += visited * 3.0 * float(m) ** 2
