@@ -118,11 +118,11 @@ def test_weights_that_compensate_from_afar(power):
 
 
 def sound(problem: str, method: str):
-    """An instance with a positive lower bound, its truth and the method's range."""
+    """An instance whose optimum is no rounding matter, its truth and the method's range."""
     for index in itertools.count():
         instance = make_instance(problem, 11, index)
         found = solve(instance, method)
-        if (found.lower > 0).all() and instance.kind.startswith("random"):
+        if (found.lower > 1e-6 * found.energy).all() and instance.kind.startswith("random"):
             truth = Truth(instance)
             if list(check_range(truth, found, method)):
                 continue  # rounding below the floor
