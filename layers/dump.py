@@ -8,12 +8,9 @@ be equal bytes. Nothing in it is executed, and no path in it is followed.
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
 import json
-import os
 import re
-import secrets
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +20,7 @@ from safetensors.numpy import save
 
 from layers.errors import DumpError
 from layers.record import Chunk, LayerDump, canonical_json, feature_width
+from layers.whole_file import write_whole
 
 __all__ = [
     "FORMAT",
@@ -70,8 +68,7 @@ def write_dump(path: str | Path, dump: LayerDump) -> None:
     tensors = {name: np.ascontiguousarray(array) for name, array in dump.tensors().items()}
     data = save(tensors, metadata={FORMAT: _header(dump)})
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        _replace(path, data)
+        write_whole(path, data)
     except OSError as error:
         raise DumpError(f"cannot write the dump {path}: {error}") from error
 
@@ -188,18 +185,3 @@ def _numbers(values: Any, count: int) -> Any:
 
 def _images(values: Any) -> tuple[tuple[str, str], ...]:
     return tuple((_text(name), _text(digest)) for name, digest in values)
-
-
-def _replace(path: Path, data: bytes) -> None:
-    """Write beside the target and rename, so that readers see the old or the new file."""
-    temporary = path.with_name(f".{secrets.token_hex(8)}.tmp")
-    try:
-        with temporary.open("xb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(temporary, path)  # noqa: PTH105
-    except BaseException:
-        with contextlib.suppress(OSError):
-            temporary.unlink()
-        raise

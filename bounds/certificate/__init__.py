@@ -3,6 +3,12 @@
 The format is described in docs/certificate.md. Importing this package imports no solver.
 """
 
-from bounds.certificate.writing import Solved, write_certificate
+from bounds.certificate.writing import (
+    Solved,
+    certify,
+    is_whole,
+    load_verifier,
+    write_certificate,
+)
 
-__all__ = ["Solved", "write_certificate"]
+__all__ = ["Solved", "certify", "is_whole", "load_verifier", "write_certificate"]

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
-import os
-import secrets
+import json
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
@@ -19,6 +18,7 @@ from numpy.typing import ArrayLike
 from bounds.errors import CertificateError, MethodError
 from bounds.result import CERTIFIED, EXACT, HEURISTIC, TOLERANCE, Range
 from layers.record import canonical_json
+from layers.whole_file import write_whole
 
 if TYPE_CHECKING:
     from layers.dump import Chunk, LayerDump
@@ -75,9 +75,7 @@ def write_certificate(
 
     Args:
         path: the file, JSON lines.
-        dump: the layer the chunks were cut from.
-        solved: what is certified.
-        search_nodes: most nodes of a search that the verifier is asked to repeat.
+        dump, solved, search_nodes: see ``certify``.
 
     Returns:
         Sentences on what could be claimed only in part.
@@ -86,7 +84,29 @@ def write_certificate(
         CertificateError: ranges that do not belong to the dump, or a file that cannot be written.
         MethodError: python-flint, the arithmetic of the proofs, is not installed.
     """
-    verify = _verifier()
+    data, notes = certify(dump, solved, search_nodes=search_nodes)
+    try:
+        write_whole(Path(path), data)
+    except OSError as error:
+        raise CertificateError(f"cannot write the certificate {path}: {error}") from error
+    return notes
+
+
+def certify(
+    dump: LayerDump, solved: Iterable[Solved], *, search_nodes: int = SEARCH_NODES
+) -> tuple[bytes, tuple[str, ...]]:
+    """A certificate's bytes, every proof in it checked, and what could be claimed only in part.
+
+    Args:
+        dump: the layer the chunks were cut from.
+        solved: what is certified.
+        search_nodes: most nodes of a search that the verifier is asked to repeat.
+
+    Raises:
+        CertificateError: ranges that do not belong to the dump.
+        MethodError: python-flint, the arithmetic of the proofs, is not installed.
+    """
+    verify = load_verifier()
     verify.ctx.prec = verify.PRECISION
     notes: list[str] = []
     lines: list[Json] = [
@@ -118,11 +138,27 @@ def write_certificate(
             )
     body = "".join(canonical_json(line) + "\n" for line in lines).encode()
     end = {"is": "end", "channels": count, "sha256": hashlib.sha256(body).hexdigest()}
-    _replace(Path(path), body + canonical_json(end).encode() + b"\n")
-    return tuple(notes)
+    return body + canonical_json(end).encode() + b"\n", tuple(notes)
 
 
-def _verifier() -> ModuleType:
+def is_whole(path: Path) -> bool:
+    """Whether ``path`` is a certificate that was written to its end: its seal is that of its bytes.
+
+    Says nothing about the truth of its claims; that is for ``bounds.verify``.
+    """
+    try:
+        body, _, last = path.read_bytes().removesuffix(b"\n").rpartition(b"\n")
+        return json.loads(last)["sha256"] == hashlib.sha256(body + b"\n").hexdigest()
+    except (OSError, ValueError, KeyError, TypeError):
+        return False
+
+
+def load_verifier() -> ModuleType:
+    """``bounds.verify``, which needs python-flint.
+
+    Raises:
+        MethodError: that is not installed.
+    """
     try:
         from bounds import verify
     except ImportError as error:
@@ -240,22 +276,3 @@ def _status(verify: ModuleType, channel: Json, tolerance: float) -> str:
 
 def _rank(status: str) -> int:
     return (EXACT, CERTIFIED, HEURISTIC).index(status)
-
-
-def _replace(path: Path, data: bytes) -> None:
-    """Write beside the target and rename, so that readers see the old or the new file."""
-    temporary = path.with_name(f".{secrets.token_hex(8)}.tmp")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        try:
-            with temporary.open("xb") as file:
-                file.write(data)
-                file.flush()
-                os.fsync(file.fileno())
-            os.replace(temporary, path)  # noqa: PTH105
-        except BaseException:
-            with contextlib.suppress(OSError):
-                temporary.unlink()
-            raise
-    except OSError as error:
-        raise CertificateError(f"cannot write the certificate {path}: {error}") from error

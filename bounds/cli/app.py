@@ -17,6 +17,7 @@ from bounds.cli.networks import extract, layers
 from bounds.cli.showing import anytime, figure, report, table
 from bounds.cli.solving import methods, solve
 from bounds.cli.studying import study
+from bounds.cli.trusting import fuzz, verify
 from layers.errors import LayerboundsError
 
 app = typer.Typer(
@@ -87,7 +88,9 @@ for command in (
     layers,
     extract,
     solve,
+    verify,
     gap,
+    fuzz,
     methods,
 ):
     app.command()(guarded(command))

@@ -31,12 +31,17 @@ def solve(
     ] = "fp16",
     time_limit: Annotated[float, typer.Option(help="Seconds a channel; inf for none.")] = 10.0,
     seed: Annotated[int, typer.Option(help="Seed of randomised methods.")] = 0,
+    certificate: Annotated[
+        Path | None,
+        typer.Option(help="Write what is proven here, for `layerbounds verify`."),
+    ] = None,
 ) -> None:
     """Solve chunks of one layer and print their ranges."""
     from rich import box
     from rich.console import Console
     from rich.table import Table
 
+    from bounds.certificate import Solved, write_certificate
     from bounds.study.config import Solve, check
     from bounds.study.problems import check_problem_name, choose_keep
     from bounds.study.solving import Piece, prune, quantize, round_weights
@@ -56,22 +61,32 @@ def solve(
         },
     )
     _one_size(problem, bits, keep)
+    if certificate is not None:
+        from bounds.certificate import load_verifier
+
+        load_verifier()  # a missing package is told now, not after hours of solving
     layer = read_dump(dump)
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
     for heading in ("chunk", "channels", "inputs", "attained dB", "bound dB", "error", "at least"):
         table.add_column(heading, justify="right")
     table.add_column("status")
     found: list[Range] = []
+    solved: list[Solved] = []
     for part, channels in _pick(layer, chunk, channel, size):
         piece = Piece(part, round_weights(part.weights, rounding), channels)
+        step = k = None
         if problem == "quantization":
             assert bits is not None
-            result, _ = quantize(piece, bits, method, rule=scale, time_limit=time_limit, seed=seed)
+            result, step = quantize(
+                piece, bits, method, rule=scale, time_limit=time_limit, seed=seed
+            )
         else:
             k = choose_keep(piece.features, bits, "floor").parts[0][0] if bits else keep
             assert k is not None
             result = prune(piece, k, method, time_limit=time_limit)
         found.append(result)
+        width = None if step is None else bits
+        solved.append(Solved(part, channels, result, width, step, k, rounding))
         table.add_row(str(part.index), str(len(channels)), str(piece.features), *_cells([result]))
     if len(found) > 1:
         table.add_section()
@@ -80,7 +95,11 @@ def solve(
     console = Console()
     console.print(f"{layer.source} {layer.layer}: {problem}, {what}, {method}", highlight=False)
     console.print(table)
-    for note in dict.fromkeys(note for result in found for note in result.notes):
+    notes = [note for result in found for note in result.notes]
+    if certificate is not None:
+        notes += write_certificate(certificate, layer, solved)
+        console.print(f"certificate: {certificate}", highlight=False, soft_wrap=True)
+    for note in dict.fromkeys(notes):
         console.print(f"note: {note}", highlight=False)
 
 

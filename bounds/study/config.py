@@ -135,6 +135,7 @@ class Solve(_Checked):
         node_limit: search nodes per channel; unlike seconds, the same on every machine.
         workers: tasks solved at the same time.
         backend: ``"threads"`` (the kernels release the GIL) or ``"processes"``.
+        certificates: write a certificate of every result, see docs/certificate.md.
     """
 
     section = "solve"
@@ -166,6 +167,9 @@ class Solve(_Checked):
         default=2, metadata=_ruled(lambda v: _whole(v, 1), "a whole number, 1 or more")
     )
     backend: str = field(default="threads", metadata=_one_of(BACKENDS))
+    certificates: bool = field(
+        default=False, metadata=_ruled(lambda v: isinstance(v, bool), "true or false")
+    )
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from bounds.study.shards import missing_bits, write_shard
+from bounds.study.files import write_bytes
+from bounds.study.shards import Row, certificate_path, missing_bits, write_shard
 from bounds.study.solving import Failure, solve_task
 from bounds.study.tasks import Task
 
@@ -40,11 +41,18 @@ def solve_and_store(task: Task, folder: Path, stopped: Callable[[], bool]) -> Ou
         StorageError: the folder of results cannot be written.
     """
     started = time.perf_counter()
+
+    def store(row: Row, certificate: bytes | None) -> None:
+        # The row last: where it is, nothing is missing.
+        if certificate is not None:
+            write_bytes(certificate_path(folder, task, row["bits"]), certificate)
+        write_shard(folder, task, row)
+
     # Looked up now, not when the run began: another run may have been here in the meantime.
     _, failures = solve_task(
         task,
         missing_bits(folder, task),
-        store=lambda row: write_shard(folder, task, row),
+        store=store,
         stopped=stopped,
     )
     return Outcome(task, time.perf_counter() - started, tuple(failures))

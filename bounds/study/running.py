@@ -13,6 +13,7 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
 
+from bounds.errors import StudyError
 from bounds.study.compiling import compiling, uncompiled
 from bounds.study.config import Study
 from bounds.study.extracting import extract_layers
@@ -100,6 +101,8 @@ def run_study(
     started = time.perf_counter()
     observer = observer or Observer()
     folder = results / study.name
+    if study.solve.certificates:
+        check_certificates(scheduler)
     make_folder(folder)
     sweep(folder)
     with _kernels(study, scheduler, observer):
@@ -132,6 +135,22 @@ def run_study(
         seconds=time.perf_counter() - started,
         solving=solving,
     )
+
+
+def check_certificates(scheduler: str | None) -> None:
+    """Refuse certificates where they cannot be made, before anything is solved.
+
+    Raises:
+        StudyError: workers elsewhere have no dump to prove from.  MethodError: no python-flint.
+    """
+    from bounds.certificate import load_verifier
+
+    if scheduler is not None:
+        raise StudyError(
+            "solve.certificates needs the dumps beside the solvers; leave --scheduler out, "
+            "or set certificates = false"
+        )
+    load_verifier()
 
 
 def _kernels(

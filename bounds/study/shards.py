@@ -1,5 +1,7 @@
 """Finished results, one small file each: the row of one task at one bit width, under its key.
 
+Its certificate, if the study wants one, has the same name in a folder beside, and is written first.
+
 A shard is JSON with a digest over its row. One that cannot be read back as exactly what was written
 is taken for not there, and made again; nothing in it is executed.
 """
@@ -11,6 +13,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+from bounds.certificate import is_whole
 from bounds.study.files import write_bytes
 from bounds.study.store import SCHEMA
 from bounds.study.tasks import Task
@@ -18,11 +21,17 @@ from bounds.study.tasks import Task
 Row = dict[str, Any]
 
 _FOLDER = "tasks"
+_CERTIFICATES = "certificates"
 
 
 def shard_path(results: Path, task: Task, bits: int) -> Path:
     """Where the result of a task at ``bits`` lies, in the folder ``results`` of a study."""
     return results / _FOLDER / f"{task.key(bits)}.json"
+
+
+def certificate_path(results: Path, task: Task, bits: int) -> Path:
+    """Where the certificate of that result lies."""
+    return results / _CERTIFICATES / f"{task.key(bits)}.jsonl"
 
 
 def write_shard(results: Path, task: Task, row: Row) -> Path:
@@ -53,8 +62,13 @@ def read_shard(results: Path, task: Task, bits: int) -> Row | None:
 
 
 def missing_bits(results: Path, task: Task) -> tuple[int, ...]:
-    """The bit widths of a task that have no whole shard yet."""
-    return tuple(bits for bits in task.bits if read_shard(results, task, bits) is None)
+    """The bit widths of a task that have no whole shard yet, or lack a certificate it wants."""
+    return tuple(
+        bits
+        for bits in task.bits
+        if read_shard(results, task, bits) is None
+        or (task.certificates and not is_whole(certificate_path(results, task, bits)))
+    )
 
 
 def _digest(row: Row) -> str:

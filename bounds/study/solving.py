@@ -21,11 +21,11 @@ from bounds.problem import form
 from bounds.quantization.grid import choose_scale
 from bounds.result import CERTIFIED, EXACT, HEURISTIC, Range, snr
 from bounds.study.code import code_digest
-from bounds.study.problems import QUANTIZATION, choose_keep
+from bounds.study.problems import PRUNING, QUANTIZATION, choose_keep
 from bounds.study.tasks import Task, thin_out
 
 if TYPE_CHECKING:
-    from layers.dump import Chunk
+    from layers.dump import Chunk, LayerDump
 
 Floats = NDArray[np.float64]
 Row = dict[str, Any]
@@ -62,8 +62,8 @@ def read_piece(task: Task) -> Piece:
         DumpError: the dump cannot be used.  StudyError: it is not the dump the task was made for,
             or its weights do not fit FP16.
     """
-    content_hash, chunks = _chunks(task.layer.dump, task.chunk_size)
-    if content_hash != task.layer.dump_hash:
+    dump, chunks = _chunks(task.layer.dump, task.chunk_size)
+    if dump.content_hash != task.layer.dump_hash:
         raise StudyError(f"{task.layer.dump} changed while the study ran; run the study again")
     chunk = chunks[task.chunk]
     weights = round_weights(chunk.weights, task.rounding)
@@ -85,12 +85,25 @@ def round_weights(weights: Floats, rounding: str) -> Floats:
 
 
 @lru_cache(maxsize=2)
-def _chunks(dump: Path, size: int) -> tuple[str, list[Chunk]]:
+def _chunks(dump: Path, size: int) -> tuple[LayerDump, list[Chunk]]:
     # Tasks of one layer follow each other, so two layers in memory serve all workers.
     from layers.dump import read_dump
 
     layer = read_dump(dump)
-    return layer.content_hash, list(layer.chunks(size))
+    return layer, list(layer.chunks(size))
+
+
+@dataclass(frozen=True)
+class Part:
+    """A range that a result is made of, its share in it, and its step or number of weights kept.
+
+    ``scale`` is one step or (channels,). Pruning with interpolated k has two parts, all else one.
+    """
+
+    found: Range
+    share: float = 1.0
+    scale: Floats | None = None
+    keep: int | None = None
 
 
 @dataclass(frozen=True)
@@ -105,7 +118,7 @@ def solve_task(
     task: Task,
     wanted: Sequence[int] | None = None,
     piece: Piece | None = None,
-    store: Callable[[Row], object] = lambda _: None,
+    store: Callable[[Row, bytes | None], object] = lambda _row, _certificate: None,
     stopped: Callable[[], bool] = lambda: False,
 ) -> tuple[list[Row], list[Failure]]:
     """Rows of a task, one per bit width, with the columns of ``bounds.study.store.SCHEMA``.
@@ -116,7 +129,7 @@ def solve_task(
         task: what to solve.
         wanted: only these bit widths of it.
         piece: its numbers, if they are at hand; else they are read from the dump.
-        store: takes every row as soon as it is there.
+        store: takes every row, with its certificate if the task wants one, as soon as it is there.
         stopped: asked before every bit width; when true, the rest is left out.
 
     Raises:
@@ -138,12 +151,15 @@ def solve_task(
         if stopped():
             break
         try:
-            row = _row(task, piece, bits)
+            started = time.perf_counter()
+            parts = _solve(task, piece, bits)
+            row = _row(task, piece, bits, parts, started)
+            certificate = _certify(task, piece, bits, parts) if task.certificates else None
         except Exception as error:
             message = describe(error)
             failed[message] = (*failed.get(message, ()), bits)
             continue
-        store(row)
+        store(row, certificate)
         rows.append(row)
     return rows, [Failure(bits, message) for message, bits in failed.items()]
 
@@ -162,8 +178,8 @@ def quantize(
     time_limit: float | None,
     node_limit: int | None = None,
     seed: int = 0,
-) -> tuple[Range, float]:
-    """Range of a piece at ``bits`` bits, and its quantization step (a mean, if per channel)."""
+) -> tuple[Range, Floats]:
+    """Range of a piece at ``bits`` bits, and its quantization step, or (channels,) of them."""
     # The step belongs to the chunk over all its channels, whichever of them are solved.
     steps = np.asarray(choose_scale(piece.all_weights, bits, rule=rule))
     scale = steps[list(piece.channels)] if steps.ndim else steps
@@ -177,7 +193,7 @@ def quantize(
         node_limit=node_limit,
         seed=seed,
     )
-    return found, float(np.mean(scale))
+    return found, scale
 
 
 def prune(
@@ -203,28 +219,37 @@ def _limit(seconds: float | None) -> float | None:
     return None if seconds is None or math.isinf(seconds) else seconds
 
 
-def _row(task: Task, piece: Piece, bits: int) -> Row:
-    started = time.perf_counter()
-    scale = k = None
-    shares = [1.0]
+def _solve(task: Task, piece: Piece, bits: int) -> list[Part]:
+    limits = {"time_limit": task.time_limit, "node_limit": task.node_limit}
     if task.problem == QUANTIZATION:
         found, scale = quantize(
-            piece,
-            bits,
-            task.method,
-            rule=task.rule,
-            time_limit=task.time_limit,
-            node_limit=task.node_limit,
-            seed=task.seed or 0,
+            piece, bits, task.method, rule=task.rule, seed=task.seed or 0, **limits
         )
-        ranges = [found]
-    else:
-        keep = choose_keep(piece.features, bits, task.rule)
-        k, shares = keep.recorded, [share for _, share in keep.parts]
-        ranges = [
-            prune(piece, part, task.method, time_limit=task.time_limit, node_limit=task.node_limit)
-            for part, _ in keep.parts
-        ]
+        return [Part(found, scale=scale)]
+    return [
+        Part(prune(piece, keep, task.method, **limits), share, keep=keep)
+        for keep, share in choose_keep(piece.features, bits, task.rule).parts
+    ]
+
+
+def _certify(task: Task, piece: Piece, bits: int, parts: Sequence[Part]) -> bytes:
+    """The certificate of a result, one chunk line for each of its parts."""
+    from bounds.certificate import Solved, certify
+
+    dump, _ = _chunks(task.layer.dump, task.chunk_size)
+    size = bits if task.problem == QUANTIZATION else None
+    solved = [
+        Solved(piece.chunk, piece.channels, part.found, size, part.scale, part.keep, task.rounding)
+        for part in parts
+    ]
+    return certify(dump, solved)[0]
+
+
+def _row(task: Task, piece: Piece, bits: int, parts: Sequence[Part], started: float) -> Row:
+    ranges, shares = [part.found for part in parts], [part.share for part in parts]
+    scale, k = parts[0].scale, None
+    if task.problem == PRUNING:
+        k = choose_keep(piece.features, bits, task.rule).recorded
     lower, upper = _mix([r.lower for r in ranges], shares), _mix([r.upper for r in ranges], shares)
     energy, status = ranges[0].energy, _worst(ranges)
     heldout_energy, heldout_error = _heldout(piece, ranges, shares)
@@ -243,7 +268,7 @@ def _row(task: Task, piece: Piece, bits: int) -> Row:
         "method": task.method,
         "bits": bits,
         "k": k,
-        "scale": scale,
+        "scale": None if scale is None else float(np.mean(scale)),
         "rounding": task.rounding,
         "rule": task.rule,
         "time_limit": task.time_limit,

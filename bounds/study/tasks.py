@@ -50,7 +50,8 @@ class Task:
 
     ``rule`` is the scale rule for quantization and the rule for k for pruning; ``code`` is the
     ``code_digest`` of the solvers it was made for. Limits and ``seed`` are None for the methods
-    that ignore them (a time limit is None also when there is none).
+    that ignore them (a time limit is None also when there is none). ``certificates`` says whether a
+    result is finished only with its certificate; it changes no result and is in no key.
     """
 
     layer: Layer
@@ -65,11 +66,13 @@ class Task:
     node_limit: int | None
     seed: int | None
     code: str
+    certificates: bool = False
 
     def key(self, bits: int) -> str:
         """Hexadecimal SHA-256 of all that the result at ``bits`` depends on (not of paths)."""
         values = asdict(self)
         layer = values.pop("layer")
+        del values["certificates"]
         for name in ("dump_hash", "max_channels", "select"):
             values[name] = layer[name]
         if layer["max_channels"] is None:
@@ -154,4 +157,5 @@ def _task(study: Study, layer: Layer, chunk: int, problem: str, method: str) -> 
         node_limit=solve.node_limit if limited else None,
         seed=study.seed if method in SEEDED[problem] else None,
         code=code_digest(problem),
+        certificates=solve.certificates,
     )

@@ -97,6 +97,8 @@ def _toml(value: Any) -> str:
         return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")
     if isinstance(value, float) and math.isinf(value):
         return "inf"
+    if isinstance(value, bool):
+        return "true" if value else "false"
     return repr(value)
 
 

@@ -27,7 +27,9 @@ COMMANDS = (
     "layers",
     "extract",
     "solve",
+    "verify",
     "gap",
+    "fuzz",
     "methods",
 )
 

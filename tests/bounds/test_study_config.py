@@ -47,6 +47,7 @@ FULL = Study(
         node_limit=1000,
         workers=5,
         backend="processes",
+        certificates=True,
     ),
 )
 
@@ -116,6 +117,7 @@ def test_top_and_layers_are_refused_with_the_line(old, new, line, parts):
         ("node_limit = 1e6", "1 or more"),
         ("workers = 0", "1 or more"),
         ('backend = "dask"', "threads, processes"),
+        ("certificates = 1", "true or false"),
         ("speed = 3", "time_limit"),
     ],
 )

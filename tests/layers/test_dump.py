@@ -319,7 +319,7 @@ def test_a_full_disk_leaves_the_old_dump_whole(
     def full(_file: int) -> None:
         raise OSError(errno.ENOSPC, "No space left on device")
 
-    monkeypatch.setattr("layers.dump.os.fsync", full)
+    monkeypatch.setattr("layers.whole_file.os.fsync", full)
     with pytest.raises(DumpError, match="No space left"):
         write_dump(path, make_dump(rows=51))
     assert [p.name for p in tmp_path.iterdir()] == [path.name]
