@@ -16,6 +16,8 @@ from bounds.errors import ProblemError
 
 Floats = NDArray[np.float64]
 
+#: Largest Gram entry; sums of two larger ones may overflow.
+LARGEST = 2.0**1022
 #: Relative asymmetry and negative curvature accepted as rounding of a streamed Gram.
 SYMMETRY_TOLERANCE = 1e-10
 DEFINITENESS_TOLERANCE = 1e-10
@@ -56,7 +58,8 @@ def check_problem(gram: ArrayLike, weights: ArrayLike) -> Problem:
         weights: (channels, n) or one channel (n,).
 
     Raises:
-        ProblemError: shapes, dtypes, NaN or infinity, asymmetry, an indefinite Gram.
+        ProblemError: shapes, dtypes, NaN or infinity, asymmetry, an indefinite Gram, numbers whose
+            energy is beyond float64.
     """
     gram = _finite("gram", gram)
     weights = np.atleast_2d(_finite("weights", weights))
@@ -68,6 +71,8 @@ def check_problem(gram: ArrayLike, weights: ArrayLike) -> Problem:
         )
     if weights.size == 0:
         raise ProblemError("weights are empty: give at least one channel and one feature")
+    if np.abs(gram).max() > LARGEST:
+        raise ProblemError(f"gram has entries over {LARGEST:.2g}; divide the inputs by a constant")
     diagonal = np.diag(gram)
     if (diagonal < 0).any():
         i = int(np.argmin(diagonal))
@@ -93,7 +98,14 @@ def check_problem(gram: ArrayLike, weights: ArrayLike) -> Problem:
             "a Gram matrix X^T X is positive semidefinite"
         )
     gram = np.ascontiguousarray((gram + gram.T) / 2)
-    energy = form(gram, weights.astype(np.longdouble)).astype(np.float64)
+    with np.errstate(over="ignore", invalid="ignore"):
+        energy = form(gram, weights.astype(np.longdouble)).astype(np.float64)
+    if not np.isfinite(energy).all():
+        c = int(np.argmin(np.isfinite(energy)))
+        raise ProblemError(
+            f"the energy w^T G w of channel {c} is beyond float64 (1.8e308); "
+            "divide weights or inputs by a constant"
+        )
     return Problem(gram, np.ascontiguousarray(weights), live, np.maximum(energy, 0.0))
 
 
@@ -121,8 +133,11 @@ def form_upper(gram: ArrayLike, rows: NDArray) -> Floats:
     gram = np.asarray(gram, np.longdouble)
     rows = np.asarray(rows, np.longdouble)
     slack = form(np.abs(gram), np.abs(rows)) * rounding_factor(gram.shape[0])
-    value = np.maximum(form(gram, rows), 0) + slack
-    return np.nextafter(value.astype(np.float64), np.inf) * (value > 0)
+    # What vanished in a product is less than this for every row that costs anything.
+    vanished = np.finfo(np.longdouble).tiny * ((rows != 0) & (np.diag(gram) > 0)).any(axis=-1)
+    with np.errstate(over="ignore"):
+        value = np.maximum(form(gram, rows), 0) + slack + vanished
+        return np.nextafter(value.astype(np.float64), np.inf) * (value > 0)
 
 
 def form_lower(gram: ArrayLike, rows: NDArray) -> Floats:

@@ -56,23 +56,26 @@ def grid_optimum(
     codes = all_codes(lo, hi, n)
     wide = np.longdouble
     balance = power_of_two_balance(np.diag(gram))
-    top = np.maximum(np.abs(weights), scale * max(abs(lo), abs(hi))) / balance
+    # Near one, so that no power overflows; what a far smaller weight loses is below every doubt.
+    unit = int(np.frexp(max(float(np.abs(weights).max()), scale))[1])
+    near_one, step = np.ldexp(weights, -unit), float(np.ldexp(scale, -unit))
+    top = np.maximum(np.abs(near_one), step * max(abs(lo), abs(hi))) / balance
     row = 2.0 ** -np.floor(np.log2(top.max()))
     row_balance = row / balance
     balanced = gram * balance[:, None] * balance[None, :]
     # first in doubles: forming the difference loses as much as its largest term
-    plain = (codes * scale - weights) * row_balance
+    plain = (codes * step - near_one) * row_balance
     cost = ((plain @ balanced) * plain).sum(axis=1)
     size = np.abs(plain).sum(axis=1)
     whole = (top * row).sum()
     doubt = 16 * (n + 4) * UNITS[0] * size * (size + whole) + (8 * UNITS[0] * whole) ** 2
     codes = codes[cost - doubt <= (cost + doubt).min()]
     # then extended precision, where the difference loses nothing but its own last bit
-    exact = (codes.astype(wide) * wide(scale) - weights) * row_balance
+    exact = (codes.astype(wide) * wide(step) - near_one) * row_balance
     cost = ((exact @ balanced.astype(wide)) * exact).sum(axis=1)
     doubt = 8 * (n + 4) * wide(UNITS[1]) * np.square(np.abs(exact).sum(axis=1)) + wide(1e-300)
     near = cost - doubt <= (cost + doubt).min()
-    floor = (cost - doubt).min() / wide(row) / wide(row)
+    floor = np.ldexp((cost - doubt).min() / wide(row) / wide(row), 2 * unit)
     return GridOptimum(form, scale, floor, codes[near])
 
 

@@ -25,6 +25,9 @@ Mask = NDArray[np.bool_]
 #: Balanced Gram matrices with a smaller eigenvalue are shifted by this share of the diagonal.
 SHIFT = 1e-10
 
+#: Largest exponent of a row's power of two.
+FARTHEST = 500
+
 
 @dataclass(frozen=True)
 class Box:
@@ -120,7 +123,9 @@ def make_core(problem: Problem, group: Ints, capacity: Ints, box: Box | None = N
     weights = problem.weights[:, index] / scale
     largest = np.abs(weights).max(axis=1, initial=0.0)
     with np.errstate(divide="ignore"):
-        row_scale = np.exp2(np.where(largest > 0, -np.floor(np.log2(largest)), 0.0))
+        exponent = np.where(largest > 0, -np.floor(np.log2(largest)), 0.0)
+        # Squares of the scale must not overflow; a row still smaller than that stays small.
+        row_scale = np.exp2(np.clip(exponent, -FARTHEST, FARTHEST))
     weights = np.ascontiguousarray(weights * row_scale[:, None])
     if not (np.isfinite(weights).all() and np.isfinite(gram).all()):
         raise ProblemError(

@@ -19,6 +19,7 @@ from bounds.pruning.refit import refit
 from bounds.pruning.selection import backward, forward, magnitude
 from bounds.pruning.swap import swap
 from bounds.result import Range, make_range
+from bounds.units import find_units
 
 METHODS = (
     "magnitude",
@@ -71,6 +72,21 @@ def pruning_range(
     problem = check_problem(gram, weights)
     limits = Limits(time_limit, node_limit)
     group, capacity = budget(problem.features, keep, pattern)
+    sizes = np.abs(problem.weights).max(axis=1)
+    if units := find_units(problem, sizes, together=box is not None):
+        found = pruning_range(
+            units.scaled_gram(problem.gram),
+            units.scaled(problem.weights, "weights"),
+            keep=keep,
+            method=method,
+            box=box,
+            pattern=pattern,
+            time_limit=time_limit,
+            node_limit=node_limit,
+            tolerance=tolerance,
+        )
+        fitted = units.weights(found.weights)
+        return units.range_of(found, problem, problem.errors(fitted), fitted, tolerance)
     bounds = None if box is None else paper_box(problem, box)
     core = make_core(problem, group, capacity, bounds)
     notes = core.notes

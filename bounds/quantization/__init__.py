@@ -16,6 +16,7 @@ from bounds.quantization.exact import search
 from bounds.quantization.grid import check_scale, choose_scale, integer_range
 from bounds.quantization.relaxation import solve_channel, solve_channel_scs
 from bounds.result import TOLERANCE, Range, make_range
+from bounds.units import find_units
 
 METHODS = ("rtn", "gptq", "descent", "beam", "park-boyd", "sdp", "sdp-scs", "exact")
 
@@ -63,7 +64,22 @@ def quantization_range(
     problem = check_problem(gram, weights)
     limits = Limits(time_limit, node_limit)
     lo, hi = integer_range(bits)
-    codes = make_codes(problem, check_scale(scale, problem.channels), lo, hi)
+    scale = check_scale(scale, problem.channels)
+    if units := find_units(problem, scale):
+        found = quantization_range(
+            units.scaled_gram(problem.gram),
+            units.scaled(problem.weights, "weights"),
+            bits=bits,
+            scale=units.scaled(scale, "steps"),
+            method=method,
+            time_limit=time_limit,
+            node_limit=node_limit,
+            tolerance=tolerance,
+            seed=seed,
+        )
+        weights = units.weights(found.weights)
+        return units.range_of(found, problem, units.upper(found), weights, tolerance)
+    codes = make_codes(problem, scale, lo, hi)
     lower: ArrayLike = 0.0
     finished: ArrayLike = False
     nodes: ArrayLike = 0

@@ -73,8 +73,11 @@ def _scale(values: NDArray[np.float64], bits: int, search: bool) -> float:
         return 1.0  # all weights are zero: every scale represents them
     if not search:
         return float(widest)
+    # A power of two keeps the squares inside float64's range and changes no digit.
+    unit = 2.0 ** np.frexp(widest)[1]
+    values, widest = values / unit, widest / unit
     candidates = widest * np.arange(1, LINE_SEARCH_POINTS + 1) / LINE_SEARCH_POINTS
     losses = [
         np.square(s * np.clip(np.rint(values / s), lo, hi) - values).sum() for s in candidates
     ]
-    return float(candidates[int(np.argmin(losses))])
+    return float(candidates[int(np.argmin(losses))] * unit)
