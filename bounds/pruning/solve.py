@@ -136,7 +136,7 @@ def budget(features: int, keep: int | None, pattern: tuple[int, int] | None) -> 
         raise ProblemError("N:M patterns are not built yet; give keep instead of pattern")
     if keep is None:
         raise ProblemError("give keep, the number of nonzeros allowed per channel")
-    if isinstance(keep, bool) or int(keep) != keep or not 0 <= keep <= features:
+    if isinstance(keep, bool) or keep not in range(features + 1):
         raise ProblemError(f"keep must be an integer from 0 to {features} inputs, got {keep}")
     return np.zeros(features, np.int64), np.array([int(keep)])
 
