@@ -75,10 +75,14 @@ def _progress(count: int) -> Callable[[FuzzReport], None]:
 def describe(report: FuzzReport) -> list[str]:
     """A fuzz in lines: what ran, the statuses of every method, and what broke."""
     rate = report.instances / report.seconds if report.seconds > 0 else float("inf")
+    each = report.problems / max(report.instances, 1)
     lines = [
-        f"{report.instances} instances, {report.runs} runs, {report.channels} ranges checked "
-        f"in {report.seconds:.1f} s ({rate:.0f} instances a second)"
+        f"{report.instances} instances, {report.problems} problems, {report.runs} runs, "
+        f"{report.channels} ranges checked in {report.seconds:.1f} s "
+        f"({rate:.0f} instances, {rate * each:.0f} problems a second)"
     ]
+    if report.refused:
+        lines.append(f"refused by name, being near the ends of float64: {report.refused} runs")
     for method in sorted({method for method, _ in report.statuses}):
         counts = [f"{n} {status}" for (m, status), n in report.statuses.items() if m == method]
         lines.append(f"{method}: {', '.join(sorted(counts))}")

@@ -10,7 +10,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bounds.fuzz.instances import Instance
-from bounds.fuzz.optima import GridOptimum, grid_optimum, sparse_witness
+from bounds.fuzz.optima import (
+    GridOptimum,
+    boxed_witness,
+    grid_optimum,
+    sparse_witness,
+    supports,
+)
 from bounds.fuzz.rational import ExactForm, NotSemidefinite
 from bounds.result import CERTIFIED, ENERGY_FLOOR, EXACT, HEURISTIC, TOLERANCE, Range
 
@@ -78,14 +84,17 @@ class Truth:
         self.live = np.diag(instance.gram) > 0
         self.forms = [ExactForm(instance.gram, w) for w in instance.weights]
         self.energy = [max(form.energy(), Fraction(0)) for form in self.forms]
+        self.floor = [Fraction(ENERGY_FLOOR) * energy for energy in self.energy]
         self.grid: list[GridOptimum] = []
         self.sparse: list[Fraction | None] = []
+        self._attained: dict[tuple[int, bytes], Fraction | str] = {}
         for c, form in enumerate(self.forms):
             if instance.problem == "quantization":
                 self.grid.append(self._grid_optimum(c))
             else:
+                keep, every = instance.pattern or (instance.keep, None)
                 try:
-                    self.sparse.append(form.sparse_optimum(instance.keep))
+                    self.sparse.append(form.sparse_optimum(keep, every))
                 except NotSemidefinite:
                     self.sparse.append(None)
 
@@ -111,12 +120,21 @@ class Truth:
 
     def attained(self, c: int, weights: NDArray[np.float64]) -> Fraction | str:
         """The exact error of the solution that ``weights`` (n,) stand for, or why it is none."""
+        # Most methods end at the same few solutions.
+        key = (c, weights.tobytes())
+        if key not in self._attained:
+            self._attained[key] = self._evaluate(c, weights)
+        return self._attained[key]
+
+    def _evaluate(self, c: int, weights: NDArray[np.float64]) -> Fraction | str:
         instance = self.instance
         if not np.isfinite(weights).all():
             return "weights are not finite"
         if instance.problem == "pruning":
-            if np.count_nonzero(weights) > instance.keep:
-                return f"{np.count_nonzero(weights)} nonzeros, {instance.keep} allowed"
+            most, size = instance.pattern or (instance.keep, len(weights))
+            counts = [np.count_nonzero(weights[i : i + size]) for i in range(0, len(weights), size)]
+            if max(counts) > most:
+                return f"{counts} nonzeros, {most} of every {size} allowed"
             return self.forms[c].error(weights)
         step = float(instance.scale[c])
         codes = np.rint(weights / step)
@@ -125,11 +143,31 @@ class Truth:
             return f"weights are not codes in [{lo}, {hi}] times {step!r}: {weights.tolist()}"
         return self.forms[c].grid_error(codes, step)
 
+    def boxed(self, c: int, factor: float) -> tuple[Fraction, tuple[float, float]]:
+        """An error attained inside the box of ``factor``, near the least one, and that box."""
+        instance = self.instance
+        low = -factor * max(0.0, -float(instance.weights.min()))
+        high = factor * max(0.0, float(instance.weights.max()))
+        n = len(instance.gram)
+        chosen = list(supports(n, instance.keep, instance.pattern))
+        masks = np.zeros((len(chosen), n), bool)
+        for row, support in enumerate(chosen):
+            masks[row, list(support)] = True
+        w = instance.weights[c]
+        tried = boxed_witness(instance.gram, w, masks, low, high)
+        errors = (((tried - w) @ instance.gram) * (tried - w)).sum(axis=1)
+        best = np.argsort(errors)[:3]
+        return min(self.forms[c].error(tried[i]) for i in best), (low, high)
+
 
 def check_range(
-    truth: Truth, found: Range, method: str, tolerance: float = TOLERANCE
+    truth: Truth,
+    found: Range,
+    method: str,
+    tolerance: float = TOLERANCE,
+    box: float | None = None,
 ) -> Iterator[Finding]:
-    """Every statement of ``found`` against the truth."""
+    """Every statement of ``found`` against the truth; ``box`` is the factor it was pruned with."""
     instance = truth.instance
     channels, n = instance.weights.shape
     shapes = (found.lower.shape, found.upper.shape, found.energy.shape, found.weights.shape)
@@ -140,11 +178,11 @@ def check_range(
     if found.energy.sum() > 0 and not snr[0] >= snr[1] - 1e-9:
         yield finding(instance, method, "snr", f"bound {snr[0]} dB, attained {snr[1]} dB")
     for c in range(channels):
-        yield from _check_channel(truth, found, method, tolerance, c)
+        yield from _check_channel(truth, found, method, tolerance, box, c)
 
 
 def _check_channel(
-    truth: Truth, found: Range, method: str, tolerance: float, c: int
+    truth: Truth, found: Range, method: str, tolerance: float, box: float | None, c: int
 ) -> Iterator[Finding]:
     instance = truth.instance
     lower, upper, energy = (float(v[c]) for v in (found.lower, found.upper, found.energy))
@@ -158,21 +196,34 @@ def _check_channel(
     if not (np.isfinite([lower, upper, energy]).all() and 0 <= lower <= upper and energy >= 0):
         yield broken("numbers")
         return
-    floor = Fraction(ENERGY_FLOOR) * truth.energy[c]
+    floor = truth.floor[c]
     attained = truth.attained(c, found.weights[c])
     if isinstance(attained, str):
         yield broken("infeasible weights", attained)
         return
-    noise = _noise(truth, c, found.weights[c])
-    if abs(Fraction(energy) - truth.energy[c]) > truth.energy[c] / 10**9 + noise:
-        yield broken("energy", f"true {float(truth.energy[c])!r}")
-    if Fraction(upper) < attained:
+    true = float(truth.energy[c])
+    if abs(energy - true) > 1e-12 * true:
+        noise = _noise(truth, c, found.weights[c])
+        if abs(Fraction(energy) - truth.energy[c]) > truth.energy[c] / 10**9 + noise:
+            yield broken("energy", f"true {true!r}")
+    near = float(attained)
+    # A double above the nearest one to the attained error is above the error itself.
+    if upper <= near and Fraction(upper) < attained:
         excess = float((attained - Fraction(upper)) / attained)
         serious = attained > Fraction(upper) * (1 + Fraction(TOLERANCE)) + floor
-        yield broken("upper < attained", f"attained {float(attained)!r}", excess, serious)
-    if upper > (1 + UPPER_SLACK) * max(float(attained), 0.0) + float(floor + noise):
-        yield broken("upper loose", f"attained {float(attained)!r}", serious=False)
-    if lower > 0 and not truth.is_above(c, lower):
+        yield broken("upper < attained", f"attained {near!r}", excess, serious)
+    loose = (1 + UPPER_SLACK) * max(near, 0.0)
+    if upper > loose and upper > loose + float(floor + _noise(truth, c, found.weights[c])):
+        yield broken("upper loose", f"attained {near!r}", serious=False)
+    if box is not None:
+        witness, (low, high) = truth.boxed(c, box)
+        if not ((found.weights[c] >= low) & (found.weights[c] <= high)).all():
+            yield broken("infeasible weights", f"outside the box {low!r} to {high!r}")
+        if Fraction(lower) > witness:
+            excess = float(Fraction(lower) / witness - 1) if witness > 0 else float("inf")
+            serious = Fraction(lower) > witness * (1 + Fraction(TOLERANCE)) + floor
+            yield broken("lower > witness", f"attained {float(witness)!r}", excess, serious)
+    elif lower > 0 and not truth.is_above(c, lower):
         yield from _check_lower(truth, found, c, lower, floor, broken)
     yield from _check_status(found, c, method, tolerance, broken)
 
@@ -195,7 +246,9 @@ def _check_lower(
     instance = truth.instance
     optimum = truth.optimum(c)
     if optimum is None:
-        witness, vector = sparse_witness(instance.gram, instance.weights[c], instance.keep, REACH)
+        witness, vector = sparse_witness(
+            instance.gram, instance.weights[c], instance.keep, instance.pattern, REACH
+        )
         if lower > witness:
             true = float(truth.forms[c].error(vector))
             excess = lower / float(witness) - 1 if witness > 0 else float("inf")

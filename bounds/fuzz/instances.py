@@ -15,16 +15,20 @@ Floats = NDArray[np.float64]
 
 PROBLEMS = ("quantization", "pruning")
 LARGEST = 10
+#: Channels of one Gram: several share what is worked out once for it.
+CHANNELS = (1, 2, 4, 8, 16)
 #: Most code vectors that are enumerated, per channel.
 CODE_LIMIT = 20_000
 
 
 @dataclass(frozen=True)
 class Instance:
-    """One problem: ``bits`` and ``scale`` for quantization, ``keep`` for pruning.
+    """One Gram and its channels: ``bits`` and ``scale`` for quantization, ``keep`` for pruning.
 
-    ``kind`` names the generators of Gram and weights. ``node_limit`` and ``tolerance`` are those
-    of a second, interrupted run of the searching methods. ``seed`` and ``index`` reproduce it.
+    With ``pattern`` (N, M), pruning keeps N of every M inputs instead of ``keep``. ``extreme``
+    numbers lie near the ends of float64, where a problem may be refused by name. ``kind`` names the
+    generators of Gram and weights. ``node_limit`` and ``tolerance`` are those of a second,
+    interrupted run of the searching methods. ``seed`` and ``index`` reproduce it.
     """
 
     problem: str
@@ -38,6 +42,8 @@ class Instance:
     keep: int
     node_limit: int
     tolerance: float
+    pattern: tuple[int, int] | None = None
+    extreme: bool = False
 
     @property
     def box(self) -> tuple[int, int]:
@@ -49,7 +55,7 @@ def make_instance(problem: str, seed: int, index: int) -> Instance:
     """Instance ``index`` of the sequence ``seed``; always the same one."""
     rng = np.random.default_rng([PROBLEMS.index(problem), seed, index])
     bits, n = _sizes(rng, problem)
-    channels = int(rng.choice([1, 1, 2, 3]))
+    channels = int(rng.choice(CHANNELS))
     name = str(rng.choice(list(GRAMS)))
     gram = GRAMS[name](rng, n)
     gram = np.tril(gram) + np.tril(gram, -1).T  # exactly symmetric
@@ -63,11 +69,14 @@ def make_instance(problem: str, seed: int, index: int) -> Instance:
     if rng.random() < 0.2:
         factor = 10 ** rng.uniform(-30, 30)
         weights, scale = weights * factor, scale * factor
+    extreme = rng.random() < 0.02
+    if extreme:
+        weights, scale, gram = _extreme(rng, weights, scale, gram)
     return Instance(
         problem,
         seed,
         index,
-        f"{name}/{kind}",
+        f"{name}/{kind}{'/extreme' if extreme else ''}",
         np.ascontiguousarray(gram),
         np.ascontiguousarray(weights),
         bits,
@@ -75,7 +84,30 @@ def make_instance(problem: str, seed: int, index: int) -> Instance:
         int(rng.choice([0, n, *range(n + 1)])),
         int(rng.choice([1, 2, 5, 10, 30, 100])),
         float(rng.choice([1e-12, 1e-9, 1e-6, 1e-3, 0.1])),
+        _pattern(rng) if problem == "pruning" and rng.random() < 0.0 else None,
+        extreme,
     )
+
+
+def _extreme(
+    rng: Generator, weights: Floats, scale: Floats, gram: Floats
+) -> tuple[Floats, Floats, Floats]:
+    """Near the ends of float64, unless that would round the Gram and make it indefinite."""
+    power = int(rng.integers(-1060, 900))
+    with np.errstate(over="ignore"):
+        far = np.ldexp(gram, power)
+        if np.array_equal(np.ldexp(far, -power), gram):
+            gram = far
+        power = int(rng.integers(-1070, 480))
+        far, step = np.ldexp(weights, power), np.ldexp(scale, power)
+    if np.isfinite(far).all() and (step > 0).all():
+        weights, scale = far, step
+    return weights, scale, gram
+
+
+def _pattern(rng: Generator) -> tuple[int, int]:
+    size = int(rng.integers(1, 6))
+    return int(rng.integers(1, size + 1)), size
 
 
 def _sizes(rng: Generator, problem: str) -> tuple[int, int]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from collections.abc import Iterator
 from dataclasses import dataclass
 from fractions import Fraction
 from functools import lru_cache
@@ -16,6 +17,8 @@ from bounds.fuzz.rational import ExactForm
 Floats = NDArray[np.float64]
 Extended = NDArray[np.longdouble]
 
+#: Of coordinate descent in a box.
+SWEEPS = 40
 #: Rounding units of the two screening stages.
 UNITS = (2.0**-53, float(np.finfo(np.longdouble).eps) / 2)
 
@@ -79,8 +82,25 @@ def grid_optimum(
     return GridOptimum(form, scale, floor, codes[near])
 
 
-def sparse_witness(gram: Floats, weights: Floats, keep: int, reach: float) -> tuple[float, Floats]:
-    """An error that some ``keep``-sparse vector attains, and the vector (n,).
+def supports(n: int, keep: int, pattern: tuple[int, int] | None) -> Iterator[tuple[int, ...]]:
+    """Every largest support: ``keep`` of n inputs, or N of every M consecutive ones."""
+    if pattern is None:
+        yield from itertools.combinations(range(n), min(keep, n))
+        return
+    groups = [range(start, min(start + pattern[1], n)) for start in range(0, n, pattern[1])]
+    kept = (itertools.combinations(g, min(pattern[0], len(g))) for g in groups)
+    for chosen in itertools.product(*kept):
+        yield tuple(itertools.chain.from_iterable(chosen))
+
+
+def sparse_witness(
+    gram: Floats,
+    weights: Floats,
+    keep: int,
+    pattern: tuple[int, int] | None,
+    reach: float,
+) -> tuple[float, Floats]:
+    """An error that some sparse vector attains, and the vector (n,).
 
     For Grams without an exact optimum. Only vectors with
     ``sum G_ii (v-w)_i^2 <= reach^2 sum G_ii w_i^2`` are considered; errors count from zero up.
@@ -93,7 +113,7 @@ def sparse_witness(gram: Floats, weights: Floats, keep: int, reach: float) -> tu
     diagonal = np.diag(balanced)
     room = reach**2 * float(diagonal @ target**2)
     best, vector = float(target @ balanced @ target), np.zeros(n)
-    for support in itertools.combinations(range(n), min(keep, n)):
+    for support in supports(n, keep, pattern):
         index = np.array(support, int)
         out = np.setdiff1d(np.arange(n), index)
         pull = balanced[np.ix_(index, out)] @ target[out]
@@ -110,3 +130,20 @@ def sparse_witness(gram: Floats, weights: Floats, keep: int, reach: float) -> tu
             if error < best:
                 best, vector = error, v * balance
     return best, vector
+
+
+def boxed_witness(
+    gram: Floats, weights: Floats, masks: NDArray[np.bool_], low: float, high: float
+) -> Floats:
+    """Vectors (supports, n) inside ``[low, high]`` on ``masks``, of nearly the least error each.
+
+    Coordinate descent on all supports at once; what it has not reached makes a witness weaker,
+    never wrong. Dead inputs are left at zero.
+    """
+    vectors = np.where(masks, np.clip(weights, low, high), 0.0)
+    for _ in range(SWEEPS):
+        for i in np.flatnonzero(np.diag(gram) > 0):
+            slope = (vectors - weights) @ gram[:, i]
+            moved = np.clip(vectors[:, i] - slope / gram[i, i], low, high)
+            vectors[:, i] = np.where(masks[:, i], moved, 0.0)
+    return vectors

@@ -74,8 +74,8 @@ class ExactForm:
         difference = [(v << a) - (w << b) for v, w in zip(values, self.weights, strict=True)]
         return self.value(difference, exponent)
 
-    def sparse_optimum(self, keep: int) -> Fraction:
-        """The least error with at most ``keep`` nonzeros, over all supports.
+    def sparse_optimum(self, keep: int, every: int | None = None) -> Fraction:
+        """The least error with at most ``keep`` nonzeros (in every ``every`` consecutive inputs).
 
         Every input is either kept (a fraction-free elimination step: Bareiss, Math. Comp. 22, 1968)
         or dropped (its row deleted); what is left in the corner of ``[[G, Gw], [w^T G, w^T G w]]``
@@ -90,7 +90,8 @@ class ExactForm:
         rows = [self.gram[i][: i + 1] for i in range(n)]
         table = [[energy], *([pull[i], *rows[i]] for i in range(n))]
         best = _Least(energy)
-        _decide(table, 1, min(keep, n), best)
+        every = n if every is None else every
+        _decide(table, 1, every, [keep] * -(-n // every), best)
         return dyadic(1, self.gram_exponent + 2 * self.weight_exponent) * Fraction(
             best.numerator, best.denominator
         )
@@ -107,23 +108,33 @@ class _Least:
             self.numerator, self.denominator = numerator, denominator
 
 
-def _decide(table: list[Row], previous: int, keep: int, best: _Least) -> None:
-    """Decide the last input of ``table`` (lower triangle, row 0 the corner), then the others."""
+def _decide(table: list[Row], previous: int, every: int, room: list[int], best: _Least) -> None:
+    """Decide the last input of ``table`` (lower triangle, row 0 the corner), then the others.
+
+    ``room``: nonzeros left in each group of ``every`` inputs. Keeping more never hurts, so an
+    input is dropped only where its group has more inputs left than room.
+    """
     left = len(table) - 1
-    if keep == 0 or left == 0:
+    group = (left - 1) // every
+    if left == 0 or not any(room[: group + 1]):
         best.meet(table[0][0], previous)
         return
     last, rest = table[-1], table[:-1]
     pivot = last[-1]
-    if left > keep:
-        _decide(rest, previous, keep, best)
+    if left - group * every > room[group]:
+        _decide(rest, previous, every, room, best)
+    if room[group] == 0:
+        return
     if pivot < 0 or (pivot == 0 and any(last)):
         raise NotSemidefinite
+    room[group] -= 1
     if pivot == 0:
-        _decide(rest, previous, keep - 1, best)
+        _decide(rest, previous, every, room, best)
+        room[group] += 1
         return
     eliminated = [
         [(pivot * row[k] - last[j] * last[k]) // previous for k in range(j + 1)]
         for j, row in enumerate(rest)
     ]
-    _decide(eliminated, pivot, keep - 1, best)
+    _decide(eliminated, pivot, every, room, best)
+    room[group] += 1

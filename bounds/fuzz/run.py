@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from bounds.errors import MethodError
+from bounds.errors import MethodError, ProblemError
 from bounds.fuzz.checks import Finding, Truth, check_range, finding
 from bounds.fuzz.instances import PROBLEMS, Instance, make_instance
 from bounds.result import TOLERANCE, Range
@@ -24,6 +24,10 @@ FAST_METHODS = {
 SEARCHES = ("exact", "scip")
 #: Seconds after which a run on ten inputs counts as hanging.
 PATIENCE = 20.0
+#: Seconds of an interrupted search.
+INSTANT = 1e-4
+#: Most inputs, and channels, of instances that are also solved in a box.
+BOXED = 6
 REPORT_EVERY = 500
 KEPT_FINDINGS = 200
 
@@ -33,7 +37,9 @@ class FuzzReport:
     """What was run and what broke; grows while the fuzz runs.
 
     Attributes:
-        instances: problems generated; runs: calls of a method; channels: ranges checked.
+        instances: Grams generated; problems: their channels, each a problem of its own.
+        runs: calls of a method; channels: ranges checked, one a problem and run.
+        refused: runs on extreme numbers that were refused by name.
         seconds: wall time.
         statuses: how often each (method, status) occurred.
         rules: how often each rule was broken, serious or not, as (rule, serious).
@@ -41,7 +47,9 @@ class FuzzReport:
     """
 
     instances: int = 0
+    problems: int = 0
     runs: int = 0
+    refused: int = 0
     channels: int = 0
     seconds: float = 0.0
     statuses: Counter[tuple[str, str]] = field(default_factory=Counter)
@@ -72,7 +80,7 @@ def fuzz(
     """Check ``count`` random instances of sizes 1..10 against brute force.
 
     Args:
-        count: number of instances; with both problems they alternate.
+        count: number of instances, each with several channels; with both problems they alternate.
         seed: of the sequence of instances.
         methods: names of either problem; all of ``FAST_METHODS`` if absent.
         problem: ``quantization``, ``pruning`` or ``both``.
@@ -125,6 +133,7 @@ def check_instance(
     """Run ``methods`` on one instance and return every breach; counts go into ``total``."""
     total = FuzzReport() if total is None else total
     total.instances += 1
+    total.problems += len(instance.weights)
     truth = Truth(instance)
     found: list[Finding] = []
     for method in methods:
@@ -136,8 +145,20 @@ def check_instance(
                     warnings.simplefilter("error")
                     answer = solve(instance, method, **options)
                     broken = list(
-                        check_range(truth, answer, label, options.get("tolerance", TOLERANCE))
+                        check_range(
+                            truth,
+                            answer,
+                            label,
+                            options.get("tolerance", TOLERANCE),
+                            options.get("box"),
+                        )
                     )
+            except ProblemError as error:
+                if instance.extreme:
+                    total.refused += 1
+                else:
+                    found.append(finding(instance, label, "crash", str(error)))
+                continue
             except Exception as error:  # a crash on valid data is what we are after
                 place = traceback.extract_tb(error.__traceback__)[-1]
                 where = f"{type(error).__name__}: {error} ({place.name}:{place.lineno})"
@@ -154,9 +175,15 @@ def check_instance(
 
 
 def _runs(method: str, instance: Instance) -> Iterator[dict[str, Any]]:
+    """Plain; interrupted by nodes and, now and then, by the clock; in the paper's box."""
     yield {}
     if method in SEARCHES:
         yield {"node_limit": instance.node_limit, "tolerance": instance.tolerance}
+        if instance.index % 8 == 1:
+            yield {"time_limit": INSTANT}
+    small = len(instance.gram) <= BOXED and len(instance.weights) <= BOXED
+    if instance.problem == "pruning" and instance.index % 4 == 0 and small and not instance.extreme:
+        yield {"box": 2.0}
 
 
 def solve(instance: Instance, method: str, **options: Any) -> Range:
@@ -170,6 +197,12 @@ def solve(instance: Instance, method: str, **options: Any) -> Range:
         )  # fmt: skip
     from bounds.pruning import pruning_range
 
+    keep = instance.keep if instance.pattern is None else None
     return pruning_range(
-        instance.gram, instance.weights, keep=instance.keep, method=method, **options
+        instance.gram,
+        instance.weights,
+        keep=keep,
+        pattern=instance.pattern,
+        method=method,
+        **options,
     )

@@ -13,7 +13,7 @@ from bounds import pruning_range
 from bounds.errors import MethodError
 from bounds.fuzz import FAST_METHODS, FuzzReport, check_instance, fuzz, make_instance
 from bounds.fuzz.checks import Truth, check_range
-from bounds.fuzz.optima import all_codes
+from bounds.fuzz.optima import all_codes, supports
 from bounds.fuzz.rational import ExactForm, NotSemidefinite, integers
 from bounds.fuzz.run import solve
 from bounds.result import EXACT
@@ -23,7 +23,7 @@ def worst(report: FuzzReport) -> str:
     return "\n".join(str(f) for f in report.findings[:10])
 
 
-@pytest.mark.parametrize(("problem", "count"), [("quantization", 120), ("pruning", 120)])
+@pytest.mark.parametrize(("problem", "count"), [("quantization", 60), ("pruning", 80)])
 def test_every_method_brackets_the_optimum(problem, count):
     report = fuzz(count, 2026, problem=problem)
     assert report.instances == count
@@ -178,3 +178,63 @@ def test_unknown_names_are_named():
         fuzz(1, 0, methods=["simulated-annealing"])
     with pytest.raises(MethodError, match="unknown problem"):
         fuzz(1, 0, problem="distillation")
+
+
+def test_a_pattern_bounds_every_group():
+    """The optimum of 1 in every 2 against all supports by hand."""
+    rng = np.random.default_rng(5)
+    rows = rng.integers(-3, 4, (7, 5)).astype(float)
+    gram, w = rows.T @ rows, rng.standard_normal(5)
+    chosen = list(supports(5, 0, (1, 2)))
+    assert sorted(chosen) == sorted((a, b, 4) for a in (0, 1) for b in (2, 3))
+    errors = []
+    for support in chosen:
+        kept = rows[:, list(support)]
+        rest = rows @ w - kept @ np.linalg.lstsq(kept, rows @ w, rcond=None)[0]
+        errors.append(float(rest @ rest))
+    assert np.isclose(float(ExactForm(gram, w).sparse_optimum(1, 2)), min(errors), atol=1e-12)
+    assert list(supports(4, 2, None)) == list(itertools.combinations(range(4), 2))
+
+
+def test_the_box_has_a_witness_and_a_bound_above_it_is_noticed():
+    gram = np.array([[2.0, 1.9], [1.9, 2.0]])
+    weights = np.array([[1.0, 1.0]])
+    instance = replace(
+        make_instance("pruning", 1, 0), gram=gram, weights=weights, keep=1, pattern=None
+    )
+    truth = Truth(instance)
+    # Without a box one weight of 1.95 is best; inside [0, 1.2] it is 1.2.
+    witness, box = truth.boxed(0, 1.2)
+    assert box == (0.0, 1.2)
+    d = np.array([0.2, -1.0])
+    assert float(witness) == pytest.approx(d @ gram @ d, rel=1e-12)
+    found = pruning_range(gram, weights, keep=1, box=1.2)
+    assert not list(check_range(truth, found, "exact", box=1.2))
+    high = replace(found, lower=found.upper * 1.01, upper=found.upper * 1.01)
+    assert "lower > witness" in {f.rule for f in check_range(truth, high, "exact", box=1.2)}
+    outside = replace(found, weights=np.array([[1.95, 0.0]]))
+    assert "infeasible weights" in {f.rule for f in check_range(truth, outside, "exact", box=1.2)}
+
+
+def test_instances_cover_what_they_should():
+    made = [make_instance(p, 3, i) for p in ("quantization", "pruning") for i in range(600)]
+    assert {i.bits for i in made if i.problem == "quantization"} == set(range(1, 9))
+    assert {len(i.weights) for i in made} == {1, 2, 4, 8, 16}
+    pruned = [i for i in made if i.problem == "pruning"]
+    assert {len(i.gram) for i in pruned} == set(range(1, 11))
+    assert sum(i.keep == 0 for i in pruned) > 30
+    assert sum(i.keep == len(i.gram) for i in pruned) > 30
+    assert 5 < sum(i.extreme for i in made) < 60
+    assert any((np.diag(i.gram) == 0).any() for i in made)
+    size = [np.abs(i.weights).max() for i in made]
+    assert min(s for s in size if s > 0) < 1e-100 and max(size) > 1e50
+
+
+def test_only_extreme_numbers_may_be_refused():
+    instance = make_instance("pruning", 1, 1)
+    gram = np.full((2, 2), 1e308)
+    huge = replace(instance, gram=gram, weights=np.ones((1, 2)), keep=1, extreme=False)
+    report = FuzzReport()
+    assert [f.rule for f in check_instance(huge, ["obs"], report)] == ["crash"]
+    assert check_instance(replace(huge, extreme=True), ["obs"], report) == []
+    assert report.refused == 1
