@@ -23,6 +23,7 @@ def capture_layers(
     calibration: Calibration,
     *,
     blocks: Blocks = "auto",
+    plain_unfold: bool = False,
     progress: Progress | None = None,
 ) -> list[CapturedLayer]:
     """Weights and Gram matrices of several layers, in one pass over the images.
@@ -36,6 +37,7 @@ def capture_layers(
         calibration: the images.
         blocks: ``full``, ``auto``, or the width of the diagonal blocks to keep; see
             ``layers.gram.block_width``.
+        plain_unfold: ignore stride, padding and dilation, see ``Geometry.plain``.
         progress: called with (images done, images in all, image name).
 
     Raises:
@@ -46,7 +48,7 @@ def capture_layers(
     resolved = list(dict.fromkeys(source.resolve(name) for name in names))
     if not resolved:
         raise CaptureError("no layer was named; list_layers shows what there is")
-    collector = Collector(resolved, blocks)
+    collector = Collector(resolved, blocks, plain_unfold)
     todo: list[tuple[Part, CalibrationImage]] = [
         *(("calibration", image) for image in calibration.images),
         *(("heldout", image) for image in calibration.heldout),

@@ -45,9 +45,18 @@ class CapturedLayer:
 class Collector:
     """Lowers what it is shown at once and keeps only Gram sums and weights."""
 
-    def __init__(self, names: Sequence[str], blocks: Blocks = "auto") -> None:
-        """Prepare for the named layers; ``blocks`` as in ``layers.gram.block_width``."""
+    def __init__(
+        self, names: Sequence[str], blocks: Blocks = "auto", plain_unfold: bool = False
+    ) -> None:
+        """Prepare for the named layers.
+
+        Args:
+            names: of the layers.
+            blocks: as in ``layers.gram.block_width``.
+            plain_unfold: take ``Geometry.plain`` instead of what is executed.
+        """
         self.names = list(names)
+        self.plain_unfold = plain_unfold
         self.blocks: Blocks = blocks
         self.part: Part = "calibration"
         self.image = ""
@@ -75,6 +84,7 @@ class Collector:
                 f"layer {name!r} sees NaN or infinite activations for image {self.image}; "
                 "check the network's weights and the preprocessing"
             )
+        geometry = geometry.plain() if self.plain_unfold else geometry
         weight = weight.detach().cpu()
         if name not in self._weights:
             if not torch.isfinite(weight).all():

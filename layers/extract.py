@@ -17,6 +17,9 @@ from layers.gram import Blocks
 from layers.record import LayerDump
 from layers.sources import LayerInfo, Source, open_source
 
+#: In the recipe of dumps whose convolutions were unfolded without stride, padding and dilation.
+PLAIN = "plain unfold"
+PLAIN_ENDING = ".plain-unfold"
 RECORDED_PACKAGES = ("layerbounds", "torch", "numpy", "pillow", "safetensors", "onnxruntime")
 
 
@@ -39,6 +42,7 @@ def extract(
     heldout_count: int | None = None,
     limit: int | None = None,
     blocks: Blocks = "auto",
+    plain_unfold: bool = False,
     progress: Progress | None = None,
 ) -> list[Path]:
     """Write one dump a layer; a layer whose dump is up to date is left alone.
@@ -55,6 +59,8 @@ def extract(
         heldout_count: number held out, instead of the fraction.
         limit: use only the first so many images.
         blocks: Gram blocks to keep, see ``layers.gram.block_width``.
+        plain_unfold: ignore stride, padding and dilation of convolutions, as the released code of
+            Kuzmin et al. 2023 does; such dumps have names of their own and say so in the recipe.
         progress: called with (images done, images in all, image name).
 
     Returns:
@@ -75,11 +81,16 @@ def extract(
     if not layer_names:
         raise CaptureError(f"no layer of {opened.name} was named; list_layers shows what there is")
     names = [opened.resolve(name) for name in layer_names]
-    paths = {name: dump_path(out_folder, opened.name, name) for name in names}
+    ending = PLAIN_ENDING if plain_unfold else ""
+    paths = {name: dump_path(out_folder, opened.name, name + ending) for name in names}
     recipe = _recipe(opened, calibration, blocks)
+    if plain_unfold:
+        recipe["lowering"] = PLAIN
     stale = [name for name, path in paths.items() if not _current(path, name, calibration, recipe)]
     if stale:
-        captured = capture_layers(opened, stale, calibration, blocks=blocks, progress=progress)
+        captured = capture_layers(
+            opened, stale, calibration, blocks=blocks, plain_unfold=plain_unfold, progress=progress
+        )
         versions = _versions()
         for layer in captured:
             dump = _to_dump(opened.name, layer, calibration, recipe, versions)

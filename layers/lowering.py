@@ -52,6 +52,13 @@ class Geometry:
         """Columns of a row in one group."""
         return prod(self.weight_shape[1:])
 
+    def plain(self) -> Geometry:
+        """The same kernel moved by one, without padding or dilation: not what the layer does.
+
+        So the released code of Kuzmin et al. 2023 unfolds every convolution; for comparison.
+        """
+        return Geometry(self.kind, self.weight_shape, groups=self.groups)
+
 
 def conv2d_geometry(
     weight_shape: tuple[int, ...],

@@ -12,6 +12,7 @@ from typing import Annotated, Any
 
 import typer
 
+from bounds.cli.auditing import audit
 from bounds.cli.judging import gap
 from bounds.cli.networks import extract, layers
 from bounds.cli.showing import anytime, figure, report, table
@@ -90,6 +91,7 @@ for command in (
     solve,
     verify,
     gap,
+    audit,
     fuzz,
     methods,
 ):

@@ -29,6 +29,7 @@ COMMANDS = (
     "solve",
     "verify",
     "gap",
+    "audit",
     "fuzz",
     "methods",
 )
