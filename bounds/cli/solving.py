@@ -35,6 +35,9 @@ def solve(
         Path | None,
         typer.Option(help="Write what is proven here, for `layerbounds verify`."),
     ] = None,
+    pairs: Annotated[
+        int, typer.Option(help="Two-variable cuts a round may add (sdp, park-boyd); n is plenty.")
+    ] = 0,
 ) -> None:
     """Solve chunks of one layer and print their ranges."""
     from rich import box
@@ -65,6 +68,7 @@ def solve(
         from bounds.certificate import load_verifier
 
         load_verifier()  # a missing package is told now, not after hours of solving
+    _paired(problem, pairs)
     layer = read_dump(dump)
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
     for heading in ("chunk", "channels", "inputs", "attained dB", "bound dB", "error", "at least"):
@@ -78,7 +82,7 @@ def solve(
         if problem == "quantization":
             assert bits is not None
             result, step = quantize(
-                piece, bits, method, rule=scale, time_limit=time_limit, seed=seed
+                piece, bits, method, rule=scale, time_limit=time_limit, seed=seed, pairs=pairs
             )
         else:
             k = choose_keep(piece.features, bits, "floor").parts[0][0] if bits else keep
@@ -112,6 +116,14 @@ def _one_size(problem: str, bits: int | None, keep: int | None) -> None:
     if (bits is None) == (keep is None):
         wanted = "--bits" if problem == "quantization" else "either --bits or --keep"
         raise ProblemError(f"give {wanted} for {problem}")
+
+
+def _paired(problem: str, pairs: int) -> None:
+    """Two-variable cuts belong to quantization, whose own rules judge the rest."""
+    from bounds.errors import ProblemError
+
+    if pairs and problem != "quantization":
+        raise ProblemError("--pairs is for quantization")
 
 
 def _pick(

@@ -72,6 +72,7 @@ def scaled(cuts: Cuts, factor: float) -> Cuts:
     return replace(cuts, multiplier=cuts.multiplier * factor)
 
 
+@np.errstate(over="ignore", invalid="ignore")  # what overflows ends as 0.0
 def lagrangian_bound(
     gram: Floats, weights: Floats, scale: float, cuts: Cuts, point: Floats
 ) -> float:
@@ -127,4 +128,5 @@ def lagrangian_bound(
     doubt = gamma * (absolute + np.abs(rows).T.astype(wide) @ (multiplier * size))
     residual = ((np.abs(half_gradient) + doubt) * balance) ** 2
     bound = value - slack - residual.sum() * (1 + gamma) / wide(smallest)
-    return max(0.0, float(np.nextafter(np.float64(bound), -np.inf)))
+    below = float(np.nextafter(np.float64(bound), -np.inf))
+    return below if 0 < below < np.inf else 0.0

@@ -34,6 +34,7 @@ SHORTEST_STEP = 1e-4
 STALLED = 9  # iterations without progress after which the arithmetic gives no more
 INFEASIBLE = 0.02  # primal residuals, weighted, as a share of the gap
 CENTRINGS = 8
+RUNAWAY = 1e9  # gaps by which the dual value may fall below its best
 
 
 @njit(cache=True, nogil=True)
@@ -144,7 +145,8 @@ def interior_point(
         state: (2, N, N): X, positive definite, need not be feasible; S, overwritten.
         tolerance, smallest: gap, relative to the dual value or absolute, at which to stop.
 
-    Returns: gap reached (absolute), mean complementarity product, iterations.
+    Returns: gap reached (absolute), mean complementarity product, iterations. The multipliers are
+    those of the best dual value met: where the arithmetic fails, iterates run away from it.
     """
     first, second, alpha, beta, gamma = rows
     size = constant.shape[0]
@@ -175,11 +177,14 @@ def interior_point(
         if not free[j]:
             pairs += 1
 
+    kept = multiplier[:count].copy()
+    kept_value = -np.inf
     gap = np.inf
     centre = 0.0
     best = np.inf
     stalled = 0
     centrings = 0
+    iteration = 0
     for iteration in range(ITERATION_LIMIT):
         for retreat in range(RETREATS):
             for j in range(count):
@@ -189,6 +194,7 @@ def interior_point(
             if factor_upper(dual, factor) == size:
                 break
             if iteration == 0 or retreat == RETREATS - 1:
+                multiplier[:count] = kept
                 return np.inf, centre, iteration
             # S assembled anew is not quite S moved: step back half the way
             steps[1] *= 0.5
@@ -216,15 +222,20 @@ def interior_point(
         gap = total + lost
         stalled = 0 if gap < 0.7 * best or lost > 0.1 * gap else stalled + 1
         best = min(best, gap)
+        if value >= kept_value:
+            kept_value = value
+            kept[:] = multiplier[:count]
+        elif value < kept_value - RUNAWAY * best:
+            break
         if not gap > max(tolerance * value, smallest) or stalled == STALLED:
-            return gap, centre, iteration
+            break
 
         newton_matrix(image_x, image_s, rows, sign, count, newton)
         for j in range(count):
             if not free[j]:
                 diagonal[j] = slack[j] / multiplier[j]
         if not factor_newton(newton, diagonal, count, newton_factor):
-            return gap, centre, iteration
+            break
 
         aim = 0.0
         share = 0.9
@@ -301,7 +312,7 @@ def interior_point(
                 rhs[j] = 0.0 if free[j] else slack_move[j] * move[j] / multiplier[j]
 
         if max(steps[0], steps[1]) < SHORTEST_STEP:
-            return gap, centre, iteration
+            break
         for i in range(size):
             for j in range(size):
                 primal[i, j] += steps[0] * move_x[i, j]
@@ -309,4 +320,9 @@ def interior_point(
             slack[j] += steps[0] * slack_move[j]
         for j in range(count):
             multiplier[j] += steps[1] * move[j]
-    return gap, centre, ITERATION_LIMIT
+    for j in range(count):
+        multiplier[j] = kept[j]
+        weight[j] = -sign[j] * multiplier[j]
+    dual[:] = constant
+    add_rank_ones(weight, rows, count, dual)
+    return gap, centre, iteration

@@ -34,17 +34,31 @@ class Dual:
     covariance: Floats
 
 
-def solve_channel(codes: CodeProblem, c: int, rounds: int = CUT_ROUNDS) -> Dual:
-    """Our own solver's bound for channel ``c`` (method ``sdp``)."""
+def solve_channel(codes: CodeProblem, c: int, rounds: int = CUT_ROUNDS, pairs: int = 0) -> Dual:
+    """Our own solver's bound for channel ``c`` (method ``sdp``).
+
+    ``pairs``: how many two-variable cuts each of ``rounds`` rounds may add. The bound is then the
+    better of those with and without them, so that more cuts never cost anything but time.
+    """
+    dual = _solve(codes, c, rounds, 0)
+    if pairs > 0:
+        tighter = _solve(codes, c, max(rounds, 1), pairs)
+        dual = tighter if tighter.lower > dual.lower else dual
+    return dual
+
+
+def _solve(codes: CodeProblem, c: int, rounds: int, pairs: int) -> Dual:
     origin = np.clip(np.floor(codes.start[c]), codes.lo, codes.hi)
     lo, hi = codes.lo - origin, codes.hi - origin
     n = codes.features
     _, z, inverse, tau, _, count, *arrays = solve_dual(
         codes.gram, codes.targets[c] - origin, codes.start[c] - origin, lo, hi,
-        CUTS_PER_INPUT * n, rounds,
+        CUTS_PER_INPUT * n + rounds * pairs, rounds, pairs,
     )  # fmt: skip
     first, second, pair, low, high, sign, multiplier = (a[:count] for a in arrays)
     moved = origin[first] + np.where(second >= 0, pair * origin[second], 0.0)
+    with np.errstate(over="ignore"):
+        multiplier = np.maximum(multiplier, 0.0) * codes.unit
     cuts = Cuts(
         np.array(first, np.int64),
         np.array(second, np.int64),
@@ -52,7 +66,8 @@ def solve_channel(codes: CodeProblem, c: int, rounds: int = CUT_ROUNDS) -> Dual:
         np.rint(low + moved).astype(np.int64),
         np.rint(high + moved).astype(np.int64),
         np.array(sign, np.float64),
-        np.maximum(multiplier, 0.0) * codes.unit,
+        # any multiplier may be left out: what is left proves less, and is verified like the rest
+        np.where(np.isfinite(multiplier), multiplier, 0.0),
     )
     lower, cuts = repaired_bound(codes, c, cuts, z + origin)
     return Dual(lower, cuts, z + origin, tau * inverse)

@@ -178,6 +178,7 @@ def quantize(
     time_limit: float | None,
     node_limit: int | None = None,
     seed: int = 0,
+    pairs: int = 0,
 ) -> tuple[Range, Floats]:
     """Range of a piece at ``bits`` bits, and its quantization step, or (channels,) of them."""
     # The step belongs to the chunk over all its channels, whichever of them are solved.
@@ -192,6 +193,7 @@ def quantize(
         time_limit=_limit(time_limit),
         node_limit=node_limit,
         seed=seed,
+        pairs=pairs,
     )
     return found, scale
 

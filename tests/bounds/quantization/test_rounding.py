@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from fractions import Fraction
 
 import numpy as np
@@ -9,6 +10,7 @@ import pytest
 
 from bounds import quantization_range
 from bounds.errors import ProblemError
+from bounds.fuzz.instances import make_instance
 from bounds.fuzz.rational import ExactForm
 from bounds.limits import Limits
 from bounds.problem import check_problem
@@ -68,3 +70,51 @@ def test_tiny_and_huge_weights_do_not_overflow_the_proof(factor):
     gram = np.array([[2.0, 0.5], [0.5, 1.0]])
     found = quantization_range(gram, np.array([[0.3, 7.1]]) * factor, bits=3, scale=factor)
     assert (found.lower <= found.upper).all()
+
+
+@pytest.mark.parametrize("kind", ["spread/null", "spread/normal", "diagonal/null"])
+def test_multipliers_that_run_away_are_not_used(kind):
+    """On one-bit codes of inputs 1e15 apart they once reached 1e304, and overflowed."""
+    index = {"spread/null": 473, "spread/normal": 682, "diagonal/null": 12773}[kind]
+    case = make_instance("quantization", 2, index)
+    assert case.kind == kind
+    found = quantization_range(
+        case.gram, case.weights, bits=case.bits, scale=case.scale, method="sdp"
+    )
+    assert np.isfinite(found.lower).all()
+    assert not found.notes  # nothing had to be discarded
+    for c in range(len(case.weights)):
+        form = ExactForm(case.gram, case.weights[c])
+        true = min(
+            form.grid_error(z, float(case.scale[c]))
+            for z in itertools.product(range(case.box[0], case.box[1] + 1), repeat=len(case.gram))
+        )
+        assert Fraction(float(found.lower[c])) <= true
+
+
+def test_infinite_multipliers_prove_nothing_and_say_nothing():
+    weights = np.array([0.4, -0.3])
+    for worst in (np.inf, np.nan, 1e308):
+        cuts = single_cuts(np.array([-2, -2]), np.array([1, 1]), -1.0, np.array([worst, 1.0]))
+        assert lagrangian_bound(np.eye(2) * 1e300, weights, 1.0, cuts, weights) == 0.0
+
+
+def test_a_solver_gone_astray_leaves_the_bound_of_its_finite_multipliers(monkeypatch):
+    from bounds.quantization import relaxation
+
+    gram, weights = np.array([[2.0, 0.5], [0.5, 1.0]]), np.array([[0.3, -0.7]])
+    codes = make_codes(check_problem(gram, weights), np.array([0.5]), -4, 3)
+    honest = relaxation.solve_channel(codes, 0)
+    solve = relaxation.solve_dual
+
+    def astray(*arguments):
+        answer = solve(*arguments)
+        count = answer[5]
+        answer[12][count - 1] = 1e308
+        return answer
+
+    big = make_codes(check_problem(gram * 2.0**40, weights), np.array([0.5]), -4, 3)
+    monkeypatch.setattr(relaxation, "solve_dual", astray)
+    found = relaxation.solve_channel(big, 0)
+    assert np.isfinite(found.cuts.multiplier).all()
+    assert 0 <= found.lower <= honest.lower * 2.0**40 * (1 + 1e-4)
