@@ -10,18 +10,11 @@ from numpy.typing import ArrayLike, NDArray
 
 from bounds.problem import check_problem
 from bounds.quantization.codes import CodeProblem, make_codes
-from bounds.quantization.estimate import estimate_nodes
-from bounds.quantization.exact import (
-    EASY_NODES,
-    PROBES,
-    THETAS,
-    radii,
-    shift,
-    walk_arguments,
-)
+from bounds.quantization.exact import EASY_NODES
 from bounds.quantization.factor import factorise
 from bounds.quantization.grid import check_scale, integer_range
 from bounds.quantization.relaxation import Dual, integer_shift, solve_channel
+from bounds.quantization.shifted import THETAS, shift
 from bounds.result import EXACT, HEURISTIC, Range
 
 Json = dict[str, Any]
@@ -80,15 +73,14 @@ def _shifted_search(
 ) -> Json | None:
     """The search with the share of the multipliers whose tree is estimated to be smallest."""
     single = codes.channel(c)
-    incumbent = np.rint(found.weights[c][live] / codes.scale[c])[None, :]
+    incumbent = np.rint(found.weights[c][live] / codes.scale[c])
     cut, cut_at = integer_shift(dual, single.features)
     best, smallest = None, float(search_nodes)
     for theta in THETAS:
         trial = shift(single, theta, cut / codes.unit, cut_at)
         if trial is None:
             continue
-        radius = radii(single, trial.centred, incumbent)[0]
-        size = float(estimate_nodes(*walk_arguments(single, trial), radius, PROBES, c))
+        size = trial.nodes(trial.radius(incumbent))
         if size <= smallest:
             best, smallest = trial, size
     if best is None:

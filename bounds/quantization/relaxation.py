@@ -57,8 +57,9 @@ def _solve(codes: CodeProblem, c: int, rounds: int, pairs: int) -> Dual:
     )  # fmt: skip
     first, second, pair, low, high, sign, multiplier = (a[:count] for a in arrays)
     moved = origin[first] + np.where(second >= 0, pair * origin[second], 0.0)
-    with np.errstate(over="ignore"):
+    with np.errstate(over="ignore", invalid="ignore"):
         multiplier = np.maximum(multiplier, 0.0) * codes.unit
+        covariance = tau * inverse
     cuts = Cuts(
         np.array(first, np.int64),
         np.array(second, np.int64),
@@ -70,7 +71,9 @@ def _solve(codes: CodeProblem, c: int, rounds: int, pairs: int) -> Dual:
         np.where(np.isfinite(multiplier), multiplier, 0.0),
     )
     lower, cuts = repaired_bound(codes, c, cuts, z + origin)
-    return Dual(lower, cuts, z + origin, tau * inverse)
+    if not np.isfinite(covariance).all():  # only random roundings need it
+        covariance = np.zeros_like(covariance)
+    return Dual(lower, cuts, z + origin, covariance)
 
 
 def solve_channel_scs(codes: CodeProblem, c: int, time_limit: float | None = None) -> Dual:

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from bounds import quantization_range
-from bounds.quantization import METHODS
+from bounds.quantization import METHODS, exact, shifted
 from tests.bounds.quantization.instances import KINDS, Instance, brute_force, instance
 
 SIZES = [(1, 8), (2, 5), (3, 4), (4, 3), (5, 2), (8, 1), (10, 1), (6, 2)]
@@ -94,15 +94,12 @@ def test_a_node_limit_is_never_reported_as_optimal():
 
 def test_hard_channels_end_at_the_same_optimum_as_easy_ones(monkeypatch):
     """The shifted walk, forced on every channel, agrees with the plain one."""
-    import bounds.quantization.exact as exact
-
     problem = instance("random", 14, 3, 1, channels=6)
     plain = solve(problem)
     monkeypatch.setattr(exact, "EASY_NODES", 1)
     for theta in (0.3, 0.7, 0.9):
-        monkeypatch.setattr(exact, "THETAS", (0.0, theta))
-        sizes = itertools.cycle([1.0, 0.0])
-        monkeypatch.setattr(exact, "estimate_nodes", lambda *_, sizes=sizes: next(sizes))
+        monkeypatch.setattr(shifted, "THETAS", (0.0, theta))
+        monkeypatch.setattr(shifted.Shifted, "nodes", lambda self, _: 1.0 - self.cut.any())
         hard = solve(problem)
         assert (hard.status == "exact").all()
         assert np.allclose(hard.upper, plain.upper, rtol=1e-12)

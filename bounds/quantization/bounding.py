@@ -1,0 +1,42 @@
+"""From costs of a walk, rounded as they are, to bounds that hold."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from bounds.quantization.centred import Centred
+from bounds.quantization.codes import CodeProblem
+from bounds.quantization.factor import Factor, walk_slack
+
+Floats = NDArray[np.float64]
+
+
+def proven(
+    codes: CodeProblem, factor: Factor, centred: Centred, cost: Floats, upper: Floats
+) -> Floats:
+    """Turn walk costs (channels,) into valid lower bounds on the error, in energy units.
+
+    The true optimum has an error of at most ``upper``; strong convexity and the box say how far it
+    can be from the centre, and ``walk_slack`` what rounding can be worth that far out.
+    """
+    square = np.square(codes.scale.astype(np.longdouble)) * codes.unit
+    room = np.asarray(upper / square * (1 + 1e-12) - centred.value, float)
+    room = np.maximum(room, 0.0) + 1e-300
+    reach = np.maximum(codes.hi - centred.point, centred.point - codes.lo)
+    radius = np.square(reach).sum(axis=1)
+    if factor.smallest > 0:
+        # smallest r^2 <= room + (doubt + shift r) r over this ball
+        inner = factor.smallest - factor.shift
+        if inner > 0:
+            root = centred.doubt + np.sqrt(centred.doubt**2 + 4 * inner * room)
+            radius = np.minimum(radius, np.square(root / (2 * inner)) * (1 + 1e-12))
+    slack = walk_slack(factor, room, radius, centred.doubt, codes.hi - codes.lo + 1.0)
+    total = codes.to_error(np.asarray(centred.value + cost - slack, np.longdouble))
+    return np.maximum(0.0, np.nextafter(total.astype(np.float64), -np.inf))
+
+
+def radii(codes: CodeProblem, centred: Centred, incumbent: Floats) -> Floats:
+    """Cost of the incumbents (channels, n) above the centre, rounded up."""
+    above = (codes.costs(incumbent) - centred.value).astype(np.float64)
+    return np.nextafter(np.maximum(above, 0.0) * (1 + 1e-14), np.inf)
