@@ -11,7 +11,6 @@ from numpy.typing import ArrayLike, NDArray
 from bounds.problem import check_problem
 from bounds.quantization.codes import CodeProblem, make_codes
 from bounds.quantization.exact import EASY_NODES
-from bounds.quantization.factor import factorise
 from bounds.quantization.grid import check_scale, integer_range
 from bounds.quantization.relaxation import Dual, integer_shift, solve_channel
 from bounds.quantization.shifted import THETAS, shift
@@ -35,7 +34,7 @@ def quantization_proofs(
     lo, hi = integer_range(bits)
     codes = make_codes(problem, check_scale(scale, problem.channels), lo, hi)
     live = np.flatnonzero(problem.live)
-    order = factorise(codes.gram).order if live.size else np.arange(0)
+    order = codes.factor.order if live.size else np.arange(0)
     for c in range(problem.channels):
         yield _claims(codes, c, live, order, found, search_nodes)
 

@@ -8,6 +8,7 @@ are the nearest ones to their weights and cost nothing.
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,6 +16,7 @@ from numpy.typing import NDArray
 from bounds.errors import ProblemError
 from bounds.problem import Problem, form_upper
 from bounds.quantization.boxqp import box_minimisers
+from bounds.quantization.factor import Factor, factorise
 
 #: Largest weight in units of the scale; squares of larger ones overflow.
 FARTHEST = 1e100
@@ -54,16 +56,24 @@ class CodeProblem:
         """Number of live inputs."""
         return self.weights.shape[1]
 
+    @cached_property
+    def factor(self) -> Factor:
+        """Order and factor of the Gram, made when first asked for."""
+        return factorise(self.gram)
+
     def channel(self, c: int) -> CodeProblem:
         """The problem of channel ``c`` alone."""
         pick = slice(c, c + 1)
-        return replace(
+        single = replace(
             self,
             weights=self.weights[pick],
             scale=self.scale[pick],
             targets=self.targets[pick],
             start=self.start[pick],
         )
+        if "factor" in vars(self):
+            vars(single)["factor"] = self.factor  # the Gram is the same
+        return single
 
     def errors(self, codes: Floats) -> Floats:
         """True errors (channels,) of codes (channels, n), rounded outward."""

@@ -19,7 +19,6 @@ from bounds.limits import Limits
 from bounds.quantization.bounding import proven
 from bounds.quantization.codes import CodeProblem
 from bounds.quantization.enumeration import Walk, open_bound, walk_on
-from bounds.quantization.factor import Factor
 from bounds.quantization.heuristics import beam
 from bounds.quantization.relaxation import solve_channel
 from bounds.quantization.shifted import Arguments, Shifted, shifts
@@ -95,16 +94,14 @@ class Found:
         self.codes = all_codes[int(np.argmin(codes.costs(all_codes)))]
 
 
-def search_hard(
-    codes: CodeProblem, c: int, incumbent: Floats, plain: Factor, limits: Limits, spent: int
-) -> Found:
+def search_hard(codes: CodeProblem, c: int, incumbent: Floats, limits: Limits, spent: int) -> Found:
     """Search channel ``c`` from codes ``incumbent`` (n,), ``spent`` nodes having been visited."""
     budget = Budget(limits, spent)
     single = codes.channel(c)
     dual = solve_channel(single, 0)
     found = Found(incumbent, dual.lower)
     found.improve(single, [beam(single, BEAM_WIDTH)[0]])
-    candidates = shifts(single, dual, plain)
+    candidates = shifts(single, dual)
     whole = [s.nodes(s.radius(found.codes)) for s in candidates]
     order = np.argsort(whole)
     candidates, whole = [candidates[i] for i in order], whole[order[0]]

@@ -9,8 +9,8 @@ from __future__ import annotations
 import numpy as np
 from numba import njit
 
-NEWTON_TRIES = 4
-BISECTIONS = 3
+NEWTON_TRIES = 3
+BISECTIONS = 2
 PIVOT = 1e-15  # smallest pivot, relative to the diagonal, that is told from rounding
 
 
@@ -174,7 +174,7 @@ def negative_direction(factor, pivot, direction):
 
 
 @njit(cache=True, nogil=True)
-def longest_step(base, move, share, tries, trial, factor, direction):
+def longest_step(base, move, share, tries, guess, trial, factor, direction):
     """A step keeping ``base + step * move`` definite: 1, or ``share`` of the way to the boundary.
 
     Each failed Cholesky yields a direction of negative curvature and with it an upper bound on the
@@ -210,4 +210,4 @@ def longest_step(base, move, share, tries, trial, factor, direction):
         step = share * upper
         if attempt >= NEWTON_TRIES:
             step = 0.5 * (lower + step)
-    return lower
+    return 0.5 * step if guess and lower == 0.0 else lower

@@ -204,6 +204,7 @@ def solve_duals(gram, targets, starts, lo, hi, room, rounds, pairs=0):
     point = np.empty((channels, n))
     mean = np.empty((channels, n))
     covariance = np.empty((channels, n, n))
+    gaps = np.full(channels, np.inf)
     steps = np.zeros(channels, np.int64)
     counts = np.empty(channels, np.int64)
     all_first = np.zeros((channels, room), np.int64)
@@ -252,7 +253,7 @@ def solve_duals(gram, targets, starts, lo, hi, room, rounds, pairs=0):
             turn = -1
         gap = ROUND_GAP
         while turn >= 0:
-            _, centre, more = interior_point(
+            gaps[c], centre, more = interior_point(
                 constant, rows, sign, free, multiplier, slack, state, count + 1,
                 gap if turn > 0 else RELATIVE_GAP, smallest,
             )  # fmt: skip
@@ -280,7 +281,7 @@ def solve_duals(gram, targets, starts, lo, hi, room, rounds, pairs=0):
             for k in range(n):
                 covariance[c, i, k] = state[0, i, k] - state[0, i, n] * state[0, k, n]
     return (
-        value, point, covariance, np.ones(channels), steps, counts,
+        value, point, covariance, gaps, steps, counts,
         all_first, all_second, all_pair, all_low, all_high, all_sign, all_multiplier,
         mean,
     )  # fmt: skip
@@ -296,8 +297,8 @@ def solve_dual(gram, target, start, lo, hi, room, rounds, pairs=0):
             pairs: how many two-variable cuts a round may add.
 
     Returns: dual value, z (n,) minimising the Lagrangian, covariance (n, n) of the primal solution,
-        its factor (1.0), iterations, number of cuts, and the cut arrays first, second, pair sign,
-        low, high, sign, multiplier (room,).
+        gap between the two (infinite: none solved), iterations, number of cuts, and the cut arrays
+        first, second, pair sign, low, high, sign, multiplier (room,).
 
     Source: Park and Boyd, A semidefinite programming method for integer convex quadratic
     minimization, Optimization Letters 12 (2018).

@@ -18,7 +18,6 @@ from bounds.quantization.centred import arranged, centre
 from bounds.quantization.codes import CodeProblem
 from bounds.quantization.deepening import search_hard
 from bounds.quantization.enumeration import walk_channels
-from bounds.quantization.factor import factorise
 from bounds.quantization.relaxation import solve_channel
 
 Floats = NDArray[np.float64]
@@ -38,7 +37,7 @@ class SearchResult:
 
 def search(codes: CodeProblem, incumbent: Floats, limits: Limits) -> SearchResult:
     """Search every channel from its incumbent codes (channels, n) until proven or at a limit."""
-    factor = factorise(codes.gram)
+    factor = codes.factor
     centred = centre(codes, codes.start)
     points, slopes, lo, hi, origin = arranged(codes, factor, centred)
     budget = EASY_NODES if limits.nodes is None else min(EASY_NODES, limits.nodes)
@@ -56,7 +55,7 @@ def search(codes: CodeProblem, incumbent: Floats, limits: Limits) -> SearchResul
         if limits.nodes is not None and nodes[c] >= limits.nodes:
             lower[c] = max(lower[c], solve_channel(codes, int(c)).lower)
             continue
-        hard = search_hard(codes, int(c), best[c], factor, limits, int(nodes[c]))
+        hard = search_hard(codes, int(c), best[c], limits, int(nodes[c]))
         best[c], finished[c] = hard.codes, hard.finished
         lower[c] = max(lower[c], hard.lower)
         nodes[c] += hard.nodes

@@ -9,7 +9,6 @@ from bounds.quantization.beam import beam_codes
 from bounds.quantization.centred import arranged, centre
 from bounds.quantization.codes import CodeProblem
 from bounds.quantization.descent import descend_from
-from bounds.quantization.factor import factorise
 from bounds.quantization.relaxation import Dual
 from bounds.quantization.rounding import gptq, round_to_nearest, successive_rounding
 
@@ -35,7 +34,7 @@ def descent(codes: CodeProblem) -> Floats:
     Starts: nearest, GPTQ, nearest plane in the search's own order around the minimiser over the box
     (which is what matters when weights are clipped), and that minimiser rounded.
     """
-    factor = factorise(codes.gram)
+    factor = codes.factor
     order = factor.order
     plane = np.empty_like(codes.start)
     plane[:, order] = successive_rounding(
@@ -50,7 +49,7 @@ def descent(codes: CodeProblem) -> Floats:
 
 def beam(codes: CodeProblem, width: int = BEAM_WIDTH) -> Floats:
     """K-best beam search, then descent (method ``beam``)."""
-    factor = factorise(codes.gram)
+    factor = codes.factor
     centred = centre(codes, codes.start)
     points, slopes, lo, hi, origin = arranged(codes, factor, centred)
     found = np.empty_like(points)

@@ -29,6 +29,7 @@ from bounds.quantization.dense import (
 
 ITERATION_LIMIT = 60
 STEP_TRIES = 16
+GUESS_TRIES = 3  # the first of two step lengths is only looked at
 RETREATS = 16
 SHORTEST_STEP = 1e-4
 STALLED = 9  # iterations without progress after which the arithmetic gives no more
@@ -268,9 +269,10 @@ def interior_point(
                     slack_move[j] = aim / multiplier[j] - slack[j] - diagonal[j] * move[j]
                     if stage == 1:
                         slack_move[j] -= rhs[j]
+            tries = STEP_TRIES if stage == 1 else GUESS_TRIES
             for side in range(2):
                 steps[side] = longest_step(
-                    state[side], moves[side], share, STEP_TRIES, work, factor, vector
+                    state[side], moves[side], share, tries, stage == 0, work, factor, vector
                 )
             steps[0] = min(steps[0], ratio_step(slack, slack_move, free, count, share))
             steps[1] = min(steps[1], ratio_step(multiplier, move, free, count, share))

@@ -14,6 +14,8 @@ from bounds.quantization.model import solve_relaxation
 
 Floats = NDArray[np.float64]
 
+#: A solver's value with no larger gap is as good as optimal, and may lose that to verification.
+CONVERGED, VERIFIED = 1e-4, 1e-7
 CUT_ROUNDS = 3
 CUTS_PER_INPUT = 6
 #: Shares of the integer multipliers tried until the Lagrangian is verifiably definite.
@@ -51,7 +53,7 @@ def _solve(codes: CodeProblem, c: int, rounds: int, pairs: int) -> Dual:
     origin = np.clip(np.floor(codes.start[c]), codes.lo, codes.hi)
     lo, hi = codes.lo - origin, codes.hi - origin
     n = codes.features
-    _, z, inverse, tau, _, count, *arrays = solve_dual(
+    value, z, covariance, gap, _, count, *arrays = solve_dual(
         codes.gram, codes.targets[c] - origin, codes.start[c] - origin, lo, hi,
         CUTS_PER_INPUT * n + rounds * pairs, rounds, pairs,
     )  # fmt: skip
@@ -59,7 +61,6 @@ def _solve(codes: CodeProblem, c: int, rounds: int, pairs: int) -> Dual:
     moved = origin[first] + np.where(second >= 0, pair * origin[second], 0.0)
     with np.errstate(over="ignore", invalid="ignore"):
         multiplier = np.maximum(multiplier, 0.0) * codes.unit
-        covariance = tau * inverse
     cuts = Cuts(
         np.array(first, np.int64),
         np.array(second, np.int64),
@@ -70,7 +71,9 @@ def _solve(codes: CodeProblem, c: int, rounds: int, pairs: int) -> Dual:
         # any multiplier may be left out: what is left proves less, and is verified like the rest
         np.where(np.isfinite(multiplier), multiplier, 0.0),
     )
-    lower, cuts = repaired_bound(codes, c, cuts, z + origin)
+    converged = gap <= CONVERGED * value
+    claimed = float(codes.to_error(np.full(1, value, np.longdouble))[c]) if converged else np.inf
+    lower, cuts = repaired_bound(codes, c, cuts, z + origin, claimed)
     if not np.isfinite(covariance).all():  # only random roundings need it
         covariance = np.zeros_like(covariance)
     return Dual(lower, cuts, z + origin, covariance)
@@ -97,11 +100,12 @@ def solve_channel_scs(codes: CodeProblem, c: int, time_limit: float | None = Non
 
 
 def repaired_bound(
-    codes: CodeProblem, c: int, cuts: Cuts, point: Floats | None
+    codes: CodeProblem, c: int, cuts: Cuts, point: Floats | None, claimed: float = np.inf
 ) -> tuple[float, Cuts]:
     """The best verified bound over shares of the integer multipliers, and the cuts that give it.
 
     A solver's multipliers are rarely feasible to the last digit; smaller ones leave ``M`` definite.
+    None smaller are tried where all of ``claimed``, the solver's own value, is verified.
     """
     gram = codes.gram * codes.unit
     best, best_cuts = 0.0, scaled(cuts, 0.0)
@@ -116,6 +120,8 @@ def repaired_bound(
             best, best_cuts = bound, trial
         elif best > 0:
             break  # concave in the share: it only gets worse from here
+        if best >= claimed * (1 - VERIFIED):
+            break
     return best, best_cuts
 
 

@@ -83,10 +83,10 @@ def shift(codes: CodeProblem, theta: float, cut: Floats, cut_at: Floats) -> Shif
     return Shifted(codes, factorise(matrix), centre(codes, point, cut, cut_at), cut, cut_at)
 
 
-def shifts(codes: CodeProblem, dual: Dual, plain: Factor) -> list[Shifted]:
-    """The unshifted problem, of factor ``plain``, and those of all ``THETAS`` that are definite."""
+def shifts(codes: CodeProblem, dual: Dual) -> list[Shifted]:
+    """The problem unshifted, and shifted by all ``THETAS`` that leave it definite."""
     cut, cut_at = integer_shift(dual, codes.features)
     cut = cut / codes.unit
-    unshifted = Shifted(codes, plain, centre(codes, codes.start), np.zeros_like(cut), cut_at)
+    unshifted = Shifted(codes, codes.factor, centre(codes, codes.start), np.zeros_like(cut), cut_at)
     moved = (shift(codes, theta, cut, cut_at) for theta in THETAS[1:])
     return [unshifted, *(s for s in moved if s is not None)]
