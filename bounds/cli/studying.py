@@ -1,4 +1,4 @@
-"""``layerbounds study`` and ``layerbounds figure``: many layers, and the picture of them."""
+"""``layerbounds study``: many layers, their table and the picture of them."""
 
 from __future__ import annotations
 
@@ -19,7 +19,9 @@ def study(
     ] = None,
     scheduler: Annotated[
         str | None,
-        typer.Option(help="Solve on the Dask cluster of this address, such as tcp://host:8786."),
+        typer.Option(
+            help="Solve on the Dask cluster of this address, such as tcp://host:8786; waits for workers."
+        ),
     ] = None,
 ) -> None:
     """Run a study: extract, solve what is not solved yet, print the table and draw the figure."""
@@ -64,19 +66,3 @@ def study(
         )
     if report.failures:
         raise typer.Exit(FAILURES)
-
-
-def figure(
-    results: Annotated[Path, typer.Argument(help="results.parquet, or the folder it lies in.")],
-    out: Annotated[Path | None, typer.Option(help="Where to write, without .png and .pdf.")] = None,
-    width: Annotated[str, typer.Option(help="column (3.4 in) or text (7 in).")] = "text",
-) -> None:
-    """Draw the range figure of a study as PNG and PDF."""
-    from bounds.figures import range_figure, save_figure
-    from bounds.ranges import load_rows
-    from bounds.study.store import results_path
-
-    rows = load_rows(results)
-    stem = results_path(results).with_name("ranges") if out is None else out
-    for path in save_figure(range_figure(rows, width=width), stem):
-        typer.echo(path)
