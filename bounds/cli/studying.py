@@ -20,7 +20,7 @@ def study(
     scheduler: Annotated[
         str | None,
         typer.Option(
-            help="Solve on the Dask cluster of this address, such as tcp://host:8786; waits for workers."
+            help="Solve on the Dask cluster at this address (tcp://host:8786); waits for workers."
         ),
     ] = None,
 ) -> None:
