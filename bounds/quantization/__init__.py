@@ -84,6 +84,7 @@ def quantization_range(
             node_limit=node_limit,
             tolerance=tolerance,
             seed=seed,
+            pairs=pairs,
         )
         weights = units.weights(found.weights)
         return units.range_of(found, problem, units.upper(found), weights, tolerance)
