@@ -20,6 +20,9 @@ def solve(
         int | None, typer.Option(help="Bit width; for pruning, k = floor(n bits / 16).")
     ] = None,
     keep: Annotated[int | None, typer.Option(help="Weights kept a channel (pruning).")] = None,
+    pattern: Annotated[
+        str | None, typer.Option(help="2:4 keeps 2 of every 4 inputs (pruning).")
+    ] = None,
     chunk: Annotated[str, typer.Option(help='A chunk from 0, or "all".')] = "0",
     channel: Annotated[str, typer.Option(help='An output channel from 0, or "all".')] = "all",
     size: Annotated[int, typer.Option(help="Input features of a chunk.")] = 36,
@@ -63,10 +66,13 @@ def solve(
             "time_limit": time_limit,
         },
     )
-    _one_size(problem, bits, keep)
+    groups = _one_size(problem, bits, keep, pattern)
     if certificate is not None:
         from bounds.certificate import load_verifier
+        from bounds.errors import ProblemError
 
+        if groups is not None:
+            raise ProblemError("certificates know no N:M patterns; leave --pattern or this out")
         load_verifier()  # a missing package is told now, not after hours of solving
     _paired(problem, pairs)
     layer = read_dump(dump)
@@ -84,6 +90,8 @@ def solve(
             result, step = quantize(
                 piece, bits, method, rule=scale, time_limit=time_limit, seed=seed, pairs=pairs
             )
+        elif groups is not None:
+            result = prune(piece, None, method, time_limit=time_limit, pattern=groups)
         else:
             k = choose_keep(piece.features, bits, "floor").parts[0][0] if bits else keep
             assert k is not None
@@ -95,7 +103,7 @@ def solve(
     if len(found) > 1:
         table.add_section()
         table.add_row("all", str(sum(len(r.energy) for r in found)), "", *_cells(found))
-    what = f"{bits} bits" if bits is not None else f"keep {keep}"
+    what = f"{bits} bits" if bits is not None else f"keep {pattern or keep}"
     console = Console()
     console.print(f"{layer.source} {layer.layer}: {problem}, {what}, {method}", highlight=False)
     console.print(table)
@@ -107,15 +115,24 @@ def solve(
         console.print(f"note: {note}", highlight=False)
 
 
-def _one_size(problem: str, bits: int | None, keep: int | None) -> None:
-    """Exactly one of bits and keep, and for quantization it is bits."""
+def _one_size(
+    problem: str, bits: int | None, keep: int | None, pattern: str | None
+) -> tuple[int, int] | None:
+    """Exactly one of bits, keep and pattern, for quantization bits; the pattern's two numbers."""
     from bounds.errors import ProblemError
 
-    if problem == "quantization" and keep is not None:
-        raise ProblemError("--keep is for pruning; give --bits for quantization")
-    if (bits is None) == (keep is None):
-        wanted = "--bits" if problem == "quantization" else "either --bits or --keep"
+    if problem == "quantization" and (keep is not None or pattern is not None):
+        option = "--pattern" if keep is None else "--keep"
+        raise ProblemError(f"{option} is for pruning; give --bits for quantization")
+    if sum(given is not None for given in (bits, keep, pattern)) != 1:
+        wanted = "--bits" if problem == "quantization" else "one of --bits or --keep or --pattern"
         raise ProblemError(f"give {wanted} for {problem}")
+    if pattern is None:
+        return None
+    most, colon, size = pattern.partition(":")
+    if not (colon and most.isdecimal() and size.isdecimal()):
+        raise ProblemError(f"--pattern takes N:M, such as 2:4, not {pattern!r}")
+    return int(most), int(size)
 
 
 def _paired(problem: str, pairs: int) -> None:

@@ -137,12 +137,13 @@ def make_core(problem: Problem, group: Ints, capacity: Ints, box: Box | None = N
     if eigen < SHIFT:
         gram, eigen, excess, note = _shifted(gram, weights, scale, row_scale, box)
         notes = (note,)
-    group = group[index]
-    capacity = np.minimum(capacity, np.bincount(group, minlength=capacity.size))
+    # Groups of dead inputs only are no groups: their thresholds would have nothing to hold them.
+    present, group = np.unique(group[index], return_inverse=True)
+    capacity = np.minimum(capacity[present], np.bincount(group, minlength=present.size))
     return Core(
         gram,
         weights,
-        np.ascontiguousarray(group),
+        np.ascontiguousarray(group, np.int64),
         capacity,
         eigen,
         index,

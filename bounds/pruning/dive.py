@@ -144,7 +144,7 @@ def settle(
                 if count[g] > room[s, g]:
                     t[s, g] = above[g]
                     moved = True
-                elif count[g] < room[s, g] and below[g] > 0.0:
+                elif count[g] < room[s, g] and t[s, g] > 0.0:
                     t[s, g] = below[g] * (1.0 - 1e-14)
                     moved = True
             if not moved:

@@ -27,7 +27,7 @@ from bounds.problem import Floats, Problem
 from bounds.pruning.core import Core, Ints, Mask
 from bounds.pruning.dive import KEPT, OPEN
 from bounds.pruning.newton import start_cone
-from bounds.pruning.perspective import multipliers, verified_value
+from bounds.pruning.perspective import proven_multipliers
 from bounds.pruning.refit import core_upper, refit, support_lower
 from bounds.pruning.swap import swap
 from bounds.pruning.tree import advance, reduce_node
@@ -129,9 +129,7 @@ def _search(
     # Within the margin the kernel's order means nothing: the attained errors decide.
     masks[c] = list_[int(np.argmin(core_upper(core, fits, where)))]
     if top > 0:
-        p, d = multipliers(core, accuracy=1e-3, rows=row)
-        root = verified_value(core, c, p[0], d[0])
-        lower = max(min(lower, bound[:top].min() - margin), root)
+        lower = max(min(lower, bound[:top].min() - margin), proven_multipliers(core, row)[2][0])
     return float(lower), top == 0, int(counts[0])
 
 

@@ -203,6 +203,9 @@ def climb(
     t_grad = np.empty(groups)
     t_curve = np.empty(groups)
     t_step = np.empty(groups)
+    members = np.zeros(groups, np.int64)
+    for i in range(m):
+        members[group[i]] += 1
     nu = 4.0 * m + groups
     if not _invert(s, d, floor, m, trial, h):
         return -np.inf, -np.inf, mu, 0
@@ -213,7 +216,8 @@ def climb(
         if bound >= limit:
             break
         for g in range(groups):
-            t_grad[g] = room[g] - mu / t[g]
+            # A group without open inputs has nothing to decide: its t stays where it is.
+            t_grad[g] = room[g] - mu / t[g] if members[g] > 0 else 0.0
             t_curve[g] = mu / (t[g] * t[g])
         # The joint Hessian of the quadratic part is 2 [I; -Y] H [I, -Y].
         for i in range(m):

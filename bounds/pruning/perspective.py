@@ -25,6 +25,8 @@ ACCURACY = 1e-5
 STEPS = 120
 #: M keeps this share of G's smallest eigenvalue; what that costs is below the accuracy.
 FLOOR = 1e-6
+#: Factors on multipliers, tried until one gives a bound.
+SHRINK = (1.0, 1 - 1e-6, 1 - 1e-3, 0.5)
 
 
 @dataclass(frozen=True)
@@ -44,19 +46,30 @@ class Dual:
 
 def perspective(core: Core) -> Dual:
     """Maximise the dual for every channel of ``core`` and prove its value."""
-    lower = np.zeros(core.channels)
-    p, d = multipliers(core)
-    for c in range(core.channels):
-        for shrink in (1.0, 1 - 1e-6, 1 - 1e-3, 0.5):
-            lower[c] = verified_value(core, c, p[c] * shrink, d[c] * shrink)
-            if lower[c] > 0:
-                p[c], d[c] = p[c] * shrink, d[c] * shrink
-                break
+    p, d, lower = proven_multipliers(core)
     full_p = np.zeros((core.channels, core.features))
     full_d = np.zeros((core.channels, core.features))
     full_p[:, core.index] = p / core.scale / core.row_scale[:, None]
     full_d[:, core.index] = d / core.scale**2
     return Dual(full_p, full_d, core.lower(lower))
+
+
+def proven_multipliers(core: Core, rows: Ints | None = None) -> tuple[Floats, Floats, Floats]:
+    """(p, d, lower) of all channels or of ``rows``: multipliers and the bound they prove.
+
+    Core units. Near the edge of the cone rounding can hide what multipliers prove; smaller ones
+    are then tried.
+    """
+    p, d = multipliers(core, rows=rows)
+    channels = np.arange(core.channels) if rows is None else rows
+    lower = np.zeros(len(channels))
+    for i, c in enumerate(channels):
+        for shrink in SHRINK:
+            lower[i] = verified_value(core, int(c), p[i] * shrink, d[i] * shrink)
+            if lower[i] > 0:
+                p[i], d[i] = p[i] * shrink, d[i] * shrink
+                break
+    return p, d, lower
 
 
 def multipliers(

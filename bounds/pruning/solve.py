@@ -7,14 +7,15 @@ import time
 import numpy as np
 from numpy.typing import ArrayLike
 
-from bounds.errors import MethodError, ProblemError
+from bounds.errors import MethodError
 from bounds.limits import Limits
 from bounds.problem import Floats, Problem, check_problem, form_lower
 from bounds.pruning.box import clip_refit, paper_box
-from bounds.pruning.core import Box, Core, Ints, Mask, make_core
+from bounds.pruning.budget import budget
+from bounds.pruning.core import Box, Core, Mask, make_core
 from bounds.pruning.exact import exact
 from bounds.pruning.miqp import scip
-from bounds.pruning.perspective import perspective
+from bounds.pruning.perspective import proven_multipliers
 from bounds.pruning.refit import refit
 from bounds.pruning.selection import backward, forward, magnitude
 from bounds.pruning.swap import swap
@@ -57,7 +58,8 @@ def pruning_range(
             ``perspective`` adds a proven bound, ``exact`` and ``scip`` search.
         box: factor c (the paper: 2) confining every weight to
             ``[-c max(0, -min w), c max(0, max w)]`` over all ``weights``.
-        pattern: (N, M) for at most N nonzeros in every M consecutive inputs, instead of ``keep``.
+        pattern: (N, M) for at most N nonzeros in every M consecutive inputs, counted from the
+            first; instead of ``keep``. A shorter last group may hold N too.
         time_limit: seconds per channel, for ``exact`` and ``scip``.
         node_limit: search nodes per channel, for ``exact`` and ``scip``.
         tolerance: relative gap up to which a finished search counts as ``exact``.
@@ -107,8 +109,7 @@ def pruning_range(
         masks, lower, finished, nodes, more = scip(core, problem, limits, bounds)
         notes = (*notes, *more)
     elif method == "perspective":
-        masks, lower = swap(core, problem.weights), perspective(core).lower * core.row_scale**2
-        lower += core.excess * core.row_scale**2  # core.lower below subtracts it again
+        masks, lower = swap(core, problem.weights), proven_multipliers(core)[2]
     else:
         masks = _select(method, core, problem)
     # nothing may be kept: the error is the energy, whatever the Gram's conditioning
@@ -128,17 +129,6 @@ def pruning_range(
         tolerance=tolerance,
         notes=(*notes, *more),
     )
-
-
-def budget(features: int, keep: int | None, pattern: tuple[int, int] | None) -> tuple[Ints, Ints]:
-    """Groups (n,) and capacities (groups,) of a plain budget or an N:M pattern."""
-    if pattern is not None:
-        raise ProblemError("N:M patterns are not built yet; give keep instead of pattern")
-    if keep is None:
-        raise ProblemError("give keep, the number of nonzeros allowed per channel")
-    if isinstance(keep, bool) or keep not in range(features + 1):
-        raise ProblemError(f"keep must be an integer from 0 to {features} inputs, got {keep}")
-    return np.zeros(features, np.int64), np.array([int(keep)])
 
 
 def _select(method: str, core: Core, problem: Problem) -> Mask:

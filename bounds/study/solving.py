@@ -200,17 +200,19 @@ def quantize(
 
 def prune(
     piece: Piece,
-    keep: int,
+    keep: int | None,
     method: str,
     *,
     time_limit: float | None,
     node_limit: int | None = None,
+    pattern: tuple[int, int] | None = None,
 ) -> Range:
-    """Range of a piece with at most ``keep`` weights a channel."""
+    """Range of a piece with at most ``keep`` weights a channel, or N of every M."""
     return pruning_range(
         piece.chunk.gram,
         piece.weights,
         keep=keep,
+        pattern=pattern,
         method=method,
         time_limit=_limit(time_limit),
         node_limit=node_limit,

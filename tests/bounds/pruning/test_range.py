@@ -11,37 +11,9 @@ import pytest
 from bounds import pruning_range
 from bounds.errors import MethodError, ProblemError
 from bounds.pruning import METHODS
+from tests.bounds.pruning.instances import KINDS, brute_force, problem
 
-KINDS = ("random", "uneven", "ill-conditioned", "dead")
 FAST = tuple(m for m in METHODS if m != "scip")
-
-
-def problem(kind: str, n: int, seed: int, channels: int = 2):
-    rng = np.random.default_rng([seed, n, KINDS.index(kind)])
-    rows = rng.standard_normal((n + 6, n))
-    if kind == "uneven":
-        rows = rows * 10.0 ** rng.uniform(-3, 3, n)
-    if kind == "ill-conditioned":
-        rows = rows @ np.diag(np.geomspace(1, 1e-3, n)) @ rng.standard_normal((n, n))
-    if kind == "dead":
-        rows[:, n // 2] = 0
-    gram = rows.T @ rows
-    return (gram + gram.T) / 2, rng.standard_normal((channels, n))
-
-
-def brute_force(gram, w, keep):
-    """Least error over all supports of ``keep`` inputs, by solving every normal equation."""
-    n = len(w)
-    live = np.flatnonzero(np.diag(gram) > 0)
-    best = float(w @ gram @ w)
-    for support in itertools.combinations(live, min(keep, len(live))):
-        s = list(support)
-        v = np.zeros(n)
-        if s:
-            v[s] = np.linalg.solve(gram[np.ix_(s, s)], gram[s] @ w)
-        d = (v - w).astype(np.longdouble)
-        best = min(best, float(d @ gram @ d))
-    return max(best, 0.0)
 
 
 @pytest.mark.parametrize("method", FAST)
