@@ -23,3 +23,11 @@ class Limits:
             raise ProblemError(f"time_limit must be positive seconds or None, got {self.seconds}")
         if self.nodes is not None and self.nodes < 1:
             raise ProblemError(f"node_limit must be at least 1 or None, got {self.nodes}")
+
+    def less(self, seconds: float, nodes: int) -> Limits | None:
+        """What is left after spending some; None if nothing is."""
+        left = None if self.seconds is None else self.seconds - seconds
+        more = None if self.nodes is None else self.nodes - nodes
+        if (left is not None and left <= 0) or (more is not None and more < 1):
+            return None
+        return Limits(left, more)

@@ -30,6 +30,16 @@ WORTH, ENOUGH = 1e-3, 0.02
 
 
 @njit(cache=True, nogil=True)
+def record(leaves: Mask, found: int, state: Ints, better: bool) -> int:
+    """List a complete support; in a full list only a better one, in the last place."""
+    last = leaves.shape[0] - 1
+    if found <= last or better:
+        for j in range(state.size):
+            leaves[min(found, last), j] = state[j] == KEPT
+    return found + 1
+
+
+@njit(cache=True, nogil=True)
 def decide(
     h: Floats,
     y: Floats,
@@ -192,8 +202,7 @@ def dive(
     pending_bound: Floats,
     group: Ints,
     limit: float,
-    margin: float,
-    best: Mask,
+    reach: float,
     leaves: Mask,
     found: int,
     budget: int,
@@ -208,8 +217,8 @@ def dive(
             -2-i to remove, or -1 for none.
         group: (M,) groups of the core inputs.
         limit: computed bounds at or above this cannot beat the incumbent.
-        margin: absolute rounding error of computed costs and bounds.
-        best: (M,) best support, updated; leaves: (L, M) supports to re-evaluate, ``found`` of them.
+        reach: a support found lowers the limit to this much above its cost.
+        leaves: (L, M) supports to re-evaluate, ``found`` of them.
         budget: nodes to visit at most.
 
     Returns:
@@ -327,15 +336,9 @@ def dive(
                 break
         if not closed and size[s] == 0:
             if base[s] < limit:
-                if found < leaves.shape[0]:
-                    for j in range(full):
-                        leaves[found, j] = state[s, j] == KEPT
-                found += 1
-                reach = base[s] + 2.0 * margin
-                if reach < limit:
-                    limit = reach
-                    for j in range(full):
-                        best[j] = state[s, j] == KEPT
+                better = base[s] + reach < limit
+                limit = min(limit, base[s] + reach)
+                found = record(leaves, found, state[s], better)
             closed = True
         if closed:
             fresh = False

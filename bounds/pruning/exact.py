@@ -19,12 +19,14 @@ the tolerance, and an interrupted one the least bound among its open nodes, less
 from __future__ import annotations
 
 import time
+from dataclasses import dataclass
 
 import numpy as np
 
 from bounds.limits import Limits
 from bounds.problem import Floats, Problem
-from bounds.pruning.core import Core, Ints, Mask
+from bounds.pruning.box import box_lower, box_refit, inside
+from bounds.pruning.core import Box, Core, Ints, Mask
 from bounds.pruning.dive import KEPT, OPEN
 from bounds.pruning.newton import start_cone
 from bounds.pruning.perspective import proven_multipliers
@@ -49,7 +51,36 @@ WORK = 3e7
 DIVE_SHARE, DIVE_NODES = 0.5, 500
 
 
-def exact(core: Core, problem: Problem, limits: Limits) -> tuple[Mask, Floats, Mask, Ints]:
+@dataclass
+class Search:
+    """What a search of one channel found, in core units.
+
+    Attributes:
+        leaves: (found, m) complete supports met below the limit, ``LEAVES`` of them at most.
+        complete: whether none was left out.
+        limit: supports whose computed cost is at or above it were dropped; margin: how wrong a
+            computed cost can be.
+        opened: least bound among nodes left open; infinite if the search finished.
+        nodes: nodes visited.
+    """
+
+    leaves: Mask
+    complete: bool
+    limit: float
+    margin: float
+    opened: float
+    nodes: int
+
+    def proves(self, listed: Floats) -> float:
+        """The lower bound, given one (listed,) for each support of the list."""
+        # Where the list ran over, what was left out is no better than what ended the search.
+        lower = self.limit - (1 if self.complete else 3) * self.margin
+        return min(lower, float(listed.min(initial=np.inf)), self.opened - self.margin)
+
+
+def exact(
+    core: Core, problem: Problem, limits: Limits, box: Box | None = None
+) -> tuple[Mask, Floats, Mask, Ints]:
     """Search every channel.
 
     Returns:
@@ -59,25 +90,85 @@ def exact(core: Core, problem: Problem, limits: Limits) -> tuple[Mask, Floats, M
     lower = np.zeros(core.channels)
     finished = np.zeros(core.channels, bool)
     nodes = np.zeros(core.channels, np.int64)
-    if core.size == 0:
-        return masks, lower, ~finished, nodes
     # (G^-1)_ii, raised by what inverting can have lost.
     removal: Floats = (
         np.diag(np.linalg.inv(core.gram)).astype(np.float64) + SAFETY * core.slack / core.eigen
     )
     for c in range(core.channels):
-        lower[c], finished[c], nodes[c] = _search(core, c, removal, masks, limits)
+        lower[c], finished[c], nodes[c] = _solve(core, c, removal, masks, limits, box)
     return masks, lower, finished, nodes
 
 
-def _search(
-    core: Core, c: int, removal: Floats, masks: Mask, limits: Limits
+def _solve(
+    core: Core, c: int, removal: Floats, masks: Mask, limits: Limits, box: Box | None
 ) -> tuple[float, bool, int]:
-    m, groups = core.size, core.capacity.size
+    """(lower, finished, nodes) of one channel; its mask is improved in place."""
     row = np.array([c])
     start = float(core_upper(core, refit(core, masks[row], row), row)[0])
-    if not start > 0:
-        return 0.0, True, 0
+    began = time.perf_counter()
+    if start > 0:
+        search = explore(core, c, removal, start, limits)
+    else:
+        search = Search(masks[:0], True, 0.0, 0.0, np.inf, 0)
+    listed = np.vstack((search.leaves, masks[row]))
+    where = np.full(len(listed), c)
+    fits = refit(core, listed, where)
+    lower = search.proves(support_lower(core, listed, fits, where))
+    # Within the margin the kernel's order means nothing: the attained errors decide.
+    choice = int(np.argmin(core_upper(core, fits, where)))
+    masks[c] = listed[choice]
+    nodes = search.nodes
+    finished = not np.isfinite(search.opened)
+    if not finished:
+        lower = max(lower, proven_multipliers(core, row)[2][0])
+    elif box is not None and not inside(core, fits[choice], box, c):
+        boxed = box_refit(core, listed, fits, box, where)
+        masks[c] = listed[int(np.argmin(core_upper(core, boxed, where)))]
+        left = limits.less(time.perf_counter() - began, nodes)
+        proof, finished, more = _solve_boxed(core, c, removal, masks, left, box)
+        lower, nodes = max(lower, proof), nodes + more
+    return float(lower), finished, nodes
+
+
+def _solve_boxed(
+    core: Core, c: int, removal: Floats, masks: Mask, limits: Limits | None, box: Box
+) -> tuple[float, bool, int]:
+    """List every support whose unboxed cost is below the best boxed error, and fit each boxed."""
+    row = np.array([c])
+    nodes = 0
+    while limits is not None:
+        fit = box_refit(core, masks[row], refit(core, masks[row], row), box, row)
+        start = float(core_upper(core, fit, row)[0])
+        began = time.perf_counter()
+        search = explore(core, c, removal, start, limits, tighten=False)
+        nodes += search.nodes
+        listed = np.vstack((search.leaves, masks[row]))
+        where = np.full(len(listed), c)
+        fits = box_refit(core, listed, refit(core, listed, where), box, where)
+        upper = core_upper(core, fits, where)
+        masks[c] = listed[int(np.argmin(upper))]
+        if search.complete:
+            lower = search.proves(box_lower(core, listed, fits, box, where))
+            return lower, not np.isfinite(search.opened), nodes
+        if not upper.min() < start:
+            break
+        # Too many to list; with the better weights just found there may be few enough.
+        limits = limits.less(time.perf_counter() - began, search.nodes)
+    return 0.0, False, nodes
+
+
+def explore(
+    core: Core, c: int, removal: Floats, start: float, limits: Limits, tighten: bool = True
+) -> Search:
+    """Search the supports of channel ``c`` whose cost may be below ``start``.
+
+    Args:
+        removal: (m,) upper bounds on ``(G^-1)_ii``.
+        start: an attained error, core units.
+        limits: of this search.
+        tighten: whether a support found lowers the limit; else all below ``start`` are listed.
+    """
+    m, groups = core.size, core.capacity.size
     state, energy = _settled(core, c, removal, start)
     share, margin = FLOORS[-1], np.inf
     for share in FLOORS:
@@ -88,7 +179,6 @@ def _search(
     if margin > HOPELESS * start:
         allowed = min(allowed, HOPELESS_NODES)
     floor = share * core.eigen
-    best = masks[c].copy()
     pool = OPEN_NODES
     state = np.vstack((state[None], np.zeros((pool - 1, m), np.int64)))
     p, d, tau = np.zeros((pool, m)), np.zeros((pool, m)), np.zeros((pool, m))
@@ -102,6 +192,7 @@ def _search(
     leaves = np.zeros((LEAVES, m), bool)
     top, found = 1, 0
     limit = start + 2 * margin
+    reach = 2 * margin if tighten else np.inf
     theta = DIVE_SHARE
     counts = np.zeros(4, np.int64)
     began = time.perf_counter()
@@ -116,21 +207,13 @@ def _search(
                 np.concatenate((a, np.zeros_like(a))) for a in (state, p, d, tau, t, mu, bound)
             )
         top, limit, found, theta = advance(
-            core.gram, w, core.group, core.capacity, core.eigen, floor, margin, limit, best, leaves,
-            found, top, state, p, d, tau, t, mu, bound, theta, DIVE_NODES, WORK, most,
+            core.gram, w, core.group, core.capacity, core.eigen, floor, reach, limit, leaves, found,
+            top, state, p, d, tau, t, mu, bound, theta, DIVE_NODES, WORK, most,
             bound.size < MOST_OPEN, counts,
         )  # fmt: skip
-    # Supports dropped in the search, and those listed: see above. Lost ones are three margins off.
-    lower = limit - (3 if found > LEAVES else 1) * margin
-    list_ = np.vstack((leaves[: min(found, LEAVES)], masks[row], best[None]))
-    where = np.full(len(list_), c)
-    fits = refit(core, list_, where)
-    lower = min(lower, support_lower(core, list_, fits, where).min())
-    # Within the margin the kernel's order means nothing: the attained errors decide.
-    masks[c] = list_[int(np.argmin(core_upper(core, fits, where)))]
-    if top > 0:
-        lower = max(min(lower, bound[:top].min() - margin), proven_multipliers(core, row)[2][0])
-    return float(lower), top == 0, int(counts[0])
+    opened = float(bound[:top].min()) if top > 0 else np.inf
+    kept = leaves[: min(found, LEAVES)]
+    return Search(kept, found <= LEAVES, float(limit), margin, opened, int(counts[0]))
 
 
 def _settled(core: Core, c: int, removal: Floats, start: float) -> tuple[Ints, float]:

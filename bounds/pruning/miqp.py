@@ -24,6 +24,7 @@ import numpy as np
 from bounds.errors import MethodError, SolverError
 from bounds.limits import Limits
 from bounds.problem import Floats, Problem
+from bounds.pruning.box import box_refit
 from bounds.pruning.core import Box, Core, Ints, Mask
 from bounds.pruning.perspective import multipliers
 from bounds.pruning.refit import core_upper, refit
@@ -58,7 +59,7 @@ def scip(
     if core.size == 0 or core.capacity.sum() == 0:
         return masks, lower, ~finished, nodes, notes
     d = multipliers(core, accuracy=1e-3)[1] * (1 - 1e-6)
-    upper = core_upper(core, refit(core, masks))
+    upper = core_upper(core, _fit(core, masks, box, np.arange(core.channels)))
     for c in range(core.channels):
         if not upper[c] > 0:
             finished[c] = True
@@ -68,10 +69,10 @@ def scip(
         )
         if mask is not None:
             row = np.array([c])
-            attained = core_upper(core, refit(core, mask[None], row), row)[0]
+            attained = core_upper(core, _fit(core, mask[None], box, row), row)[0]
             if attained < upper[c]:
                 masks[c], upper[c] = mask, attained
-        if bound > upper[c] and box is None:
+        if bound > upper[c]:
             bound, notes = 0.0, ("SCIP's bound exceeded an attained error and was discarded.",)
         lower[c] = bound
     return masks, lower, finished, nodes, notes
@@ -96,22 +97,24 @@ def _solve(
         factor = core.row_scale[c] / core.scale
         low, high = np.minimum(box.low * factor, 0), np.maximum(box.high * factor, 0)
     must = (low > 0) | (high < 0)
+    square = np.maximum(low**2, high**2)
     root = np.linalg.cholesky(core.gram - np.diag(d)).T / np.sqrt(energy)
     share = d / energy
+    tolerance = 10 * FEASIBILITY * (1 + 5 * m + float(np.sum(high - low) + share @ square))
 
     model = module.Model()
     model.hideOutput()
     model.setParam("lp/threads", 1)
     model.setParam("numerics/feastol", FEASIBILITY)
     model.setParam("numerics/dualfeastol", FEASIBILITY)
-    model.setParam("limits/gap", 1e-6)
+    # Closer than what will be subtracted is of no use.
+    model.setParam("limits/absgap", tolerance / 10)
     if limits.seconds is not None:
         model.setParam("limits/time", limits.seconds)
     if limits.nodes is not None:
         model.setParam("limits/nodes", limits.nodes)
     v = [model.addVar(lb=min(low[i], 0.0), ub=max(high[i], 0.0)) for i in range(m)]
     z = [model.addVar(vtype="B", lb=float(must[i])) for i in range(m)]
-    square = np.maximum(low**2, high**2)
     s = [model.addVar(lb=0.0, ub=square[i]) for i in range(m)]
     y = [model.addVar(lb=None, ub=None) for _ in range(m)]
     t = model.addVar(lb=0.0, ub=None)
@@ -138,14 +141,18 @@ def _solve(
     if status in ("unbounded", "inforunbd", "unknown"):
         raise SolverError(f"SCIP stopped with status {status!r} on channel {c}; use method 'exact'")
     bound = upper / energy if status == "infeasible" else model.getDualbound()
-    tolerance = 10 * FEASIBILITY * (1 + 5 * m + float(np.sum(high - low) + share @ square))
     mask = None
-    if model.getNSols() > 0 and box is None:
+    if model.getNSols() > 0:
         solution = model.getBestSol()
         mask = np.array([model.getSolVal(solution, variable) > 0.5 for variable in z])
         mask = mask if _within(mask, core) else None
     done = status in ("optimal", "infeasible", "gaplimit")
     return max(0.0, (bound - tolerance) * energy), done, int(model.getNTotalNodes()), mask
+
+
+def _fit(core: Core, masks: Mask, box: Box | None, rows: Ints) -> Floats:
+    fits = refit(core, masks, rows)
+    return fits if box is None else box_refit(core, masks, fits, box, rows)
 
 
 def _within(mask: Mask, core: Core) -> bool:

@@ -10,7 +10,7 @@ from numpy.typing import ArrayLike
 from bounds.errors import MethodError
 from bounds.limits import Limits
 from bounds.problem import Floats, Problem, check_problem, form_lower
-from bounds.pruning.box import clip_refit, paper_box
+from bounds.pruning.box import box_refit, paper_box
 from bounds.pruning.budget import budget
 from bounds.pruning.core import Box, Core, Mask, make_core
 from bounds.pruning.exact import exact
@@ -104,7 +104,7 @@ def pruning_range(
             swap(core, problem.weights) if method in SEARCHES else _select(method, core, problem)
         )
     elif method == "exact":
-        masks, lower, finished, nodes = exact(core, problem, limits)
+        masks, lower, finished, nodes = exact(core, problem, limits, bounds)
     elif method == "scip":
         masks, lower, finished, nodes, more = scip(core, problem, limits, bounds)
         notes = (*notes, *more)
@@ -146,18 +146,17 @@ def _fit(
 ) -> tuple[Floats, tuple[str, ...]]:
     """Weights (channels, n) on ``masks`` and remarks on the box."""
     if method == "magnitude" or core.capacity.sum() >= core.size:
-        return core.restore(np.where(masks, core.weights, 0.0)), ()
-    balanced = refit(core, masks)
+        balanced = np.where(masks, core.weights, 0.0)
+    else:
+        balanced = refit(core, masks)
     if box is None:
         return core.restore(balanced), ()
-    boxed = clip_refit(core, masks, balanced, box)
+    boxed = box_refit(core, masks, balanced, box)
     outside = int((boxed != balanced).any(axis=1).sum())
     full = np.clip(core.restore(boxed), box.low, box.high)
     if outside == 0:
-        note = "The box changes nothing: the least-squares weights lie inside it."
-    else:
-        note = (
-            f"The box binds in {outside} of {core.channels} channels: there the lower bound is the "
-            "one without the box and the attained weights are refitted inside it."
-        )
-    return full, (note,)
+        return full, ("The box changes nothing: the least-squares weights lie inside it.",)
+    note = f"The box binds in {outside} of {core.channels} channels"
+    if method == "exact":
+        return full, (f"{note}: a finished search is one inside it.",)
+    return full, (f"{note}: the weights are refitted inside it, a lower bound is one without it.",)

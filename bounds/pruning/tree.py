@@ -16,7 +16,7 @@ from numba import njit
 from bounds.problem import Floats
 from bounds.pruning.core import Ints, Mask
 from bounds.pruning.dense import factor_definite, solve_factored
-from bounds.pruning.dive import KEPT, OPEN, REMOVED, dive
+from bounds.pruning.dive import KEPT, OPEN, REMOVED, dive, record
 from bounds.pruning.newton import climb, start_cone
 
 #: Part of the missing bound that the barrier may still hide when a node is judged.
@@ -124,9 +124,8 @@ def advance(
     capacity: Ints,
     eigen: float,
     floor: float,
-    margin: float,
+    reach: float,
     limit: float,
-    best: Mask,
     leaves: Mask,
     found: int,
     top: int,
@@ -209,15 +208,9 @@ def advance(
         spent += float(full) ** 3 / 3
         if m == 0:
             if e < limit:
-                if found < leaves.shape[0]:
-                    for j in range(full):
-                        leaves[found, j] = state[0, j] == KEPT
-                found += 1
-                reach = e + 2.0 * margin
-                if reach < limit:
-                    limit = reach
-                    for j in range(full):
-                        best[j] = state[0, j] == KEPT
+                better = e + reach < limit
+                limit = min(limit, e + reach)
+                found = record(leaves, found, state[0], better)
             continue
         for g in range(groups):
             room[0, g] = capacity[g]
@@ -258,10 +251,11 @@ def advance(
             full_p[j], full_d[j], full_tau[j] = p[0, i], d[0, i], tau[i]
         full_t[:] = t[0]
         size[0] = m
-        allowed = dive_budget if limit - bound <= theta * limit else 1
+        left = max_nodes - (counts[0] - start_nodes)
+        allowed = max(1, min(left, dive_budget if limit - bound <= theta * limit else 1))
         closed, limit, found, visited = dive(
             h, y, p, d, position, size, base, t, room, state, pending, pending_bound, group, limit,
-            margin, best, leaves, found, allowed,
+            reach, leaves, found, allowed,
         )  # fmt: skip
         counts[0] += visited
         spent += visited * 3.0 * float(m) ** 2

@@ -282,3 +282,13 @@ def test_workers_are_checked(cli, study_file):
 def test_figure_refuses(cli, ran, tmp_path):
     refused(cli("figure", tmp_path), "no results", "layerbounds study")
     refused(cli("figure", ran.results / "tiny", "--width", "poster"), "column, text")
+
+
+def test_solve_a_pattern(cli, head):
+    arguments = ("solve", head, "--problem", "pruning", "--size", 12, "--channel", 0)
+    code, out, _ = cli(*arguments, "--pattern", "2:4")
+    assert code == 0
+    assert "keep 2:4" in out and "1 exact" in out
+    for pattern, part in (("2-4", "N:M"), ("5:4", "1 <= N <= M")):
+        code, _, error = cli(*arguments, "--pattern", pattern)
+        assert code == 2 and part in error

@@ -6,6 +6,7 @@ import itertools
 from collections.abc import Iterator
 
 import numpy as np
+from scipy.optimize import lsq_linear
 
 KINDS = ("random", "uneven", "ill-conditioned", "dead")
 
@@ -57,3 +58,15 @@ def least(gram, w, supports):
         d = (v - w).astype(np.longdouble)
         best = min(best, float(d @ gram @ d))
     return max(best, 0.0)
+
+
+def brute_force_boxed(root, w, keep, low, high):
+    """Least ``|root (v - w)|^2`` over all supports of ``keep`` inputs, weights in [low, high]."""
+    best = np.inf
+    for support in itertools.combinations(range(len(w)), keep):
+        s = list(support)
+        answer = lsq_linear(root[:, s], root @ w, (low, high), method="bvls", tol=1e-14)
+        v = np.zeros(len(w))
+        v[s] = answer.x
+        best = min(best, float(np.sum((root @ (v - w)) ** 2)))
+    return best

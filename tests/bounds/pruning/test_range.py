@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import importlib
 import itertools
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -11,7 +13,8 @@ import pytest
 from bounds import pruning_range
 from bounds.errors import MethodError, ProblemError
 from bounds.pruning import METHODS
-from tests.bounds.pruning.instances import KINDS, brute_force, problem
+from bounds.pruning.miqp import FEASIBILITY
+from tests.bounds.pruning.instances import KINDS, brute_force, brute_force_boxed, problem
 
 FAST = tuple(m for m in METHODS if m != "scip")
 
@@ -46,16 +49,29 @@ def test_exact_at_the_sizes_brute_force_still_reaches(n):
         assert (found.status == "exact").all()
 
 
-@pytest.mark.parametrize("nodes", [1, 10, 100, 1000])
-def test_an_interrupted_search_stays_below_the_optimum(nodes):
-    gram, weights = problem("ill-conditioned", 24, 3, channels=4)
-    full = pruning_range(gram, weights, keep=9)
-    part = pruning_range(gram, weights, keep=9, node_limit=nodes)
-    assert (part.lower <= full.upper * (1 + 1e-9)).all()
-    assert (part.upper >= full.lower).all()
-    open_ = part.upper - part.lower > 1e-9 * part.upper
-    assert (part.status[open_] != "exact").all()
-    assert (part.nodes <= 1.5 * nodes + 2).all()  # a dive under way is finished
+@pytest.mark.parametrize("kind", ["random", "ill-conditioned"])
+@pytest.mark.parametrize("pattern", [None, (2, 4)])
+def test_an_interrupted_search_proves_as_much_as_it_has_seen(kind, pattern):
+    """Never below the relaxation (but for its rounding), never above the optimum."""
+    gram, weights = problem(kind, 28, 3, channels=3)
+    solve = partial(pruning_range, gram, weights, keep=None if pattern else 9, pattern=pattern)
+    full, root = solve(), solve(method="perspective")
+    before = root
+    assert (full.status == "exact").all() or kind == "ill-conditioned"
+    for nodes in (1, 3, 10, 100, 1000):
+        part = solve(node_limit=nodes)
+        assert (part.lower >= before.lower * (1 - 1e-3)).all()
+        assert (part.lower <= full.upper * (1 + 1e-9)).all()
+        assert (part.upper >= full.lower).all()
+        assert (part.upper <= root.upper).all()
+        assert (part.lower > 0).all()
+        open_ = part.upper - part.lower > 1e-9 * part.upper
+        assert (part.status[open_] == "certified").all()
+        assert (part.nodes <= nodes + 1).all()
+        before = part
+    late = solve(time_limit=1e-9)
+    assert (late.lower >= root.lower * (1 - 1e-3)).all()
+    assert (late.lower <= full.upper * (1 + 1e-9)).all()
 
 
 def test_keeping_more_never_hurts():
@@ -124,10 +140,47 @@ def test_perspective_is_the_clarabel_optimum():
 def test_scip_agrees(seed):
     gram, weights = problem("random", 9, seed, channels=1)
     exact = pruning_range(gram, weights, keep=3)
-    scip = pruning_range(gram, weights, keep=3, method="scip", time_limit=60)
+    scip = pruning_range(gram, weights, keep=3, method="scip", time_limit=10)
     assert scip.upper[0] == pytest.approx(exact.upper[0], rel=1e-5)
     assert scip.lower[0] <= exact.upper[0]
     assert scip.lower[0] >= exact.upper[0] * (1 - 1e-2)
+
+
+@pytest.mark.parametrize("options", [{"time_limit": 1.0}, {"node_limit": 3}, {"box": 0.5}])
+def test_scips_bound_is_lowered_by_its_tolerances(options, monkeypatch):
+    """What is claimed stays ``10 FEASIBILITY (1 + rows)`` of the energy below SCIP's own bound."""
+    scip = importlib.import_module("pyscipopt")
+    reported: list[float] = []
+
+    class Model(scip.Model):
+        def getDualbound(self):  # noqa: N802 (SCIP's name)
+            reported.append(super().getDualbound())
+            return reported[-1]
+
+    monkeypatch.setattr(scip, "Model", Model)
+    gram, weights = problem("random", 20, 1, channels=1)
+    limits = {"time_limit": 1.0} | options
+    found = pruning_range(gram, weights, keep=8, method="scip", **limits)
+    exact = pruning_range(gram, weights, keep=8, box=options.get("box"))
+    assert found.status[0] == "certified"
+    assert len(reported) == 1
+    assert 0 < found.lower[0] <= (reported[0] - 10 * FEASIBILITY * (1 + 5 * 20)) * found.energy[0]
+    assert found.lower[0] <= exact.upper[0] <= found.upper[0] * (1 + 1e-12)
+
+
+def test_a_bound_of_scip_above_an_attained_error_is_discarded(monkeypatch):
+    scip = importlib.import_module("pyscipopt")
+
+    class Model(scip.Model):
+        def getDualbound(self):  # noqa: N802 (SCIP's name)
+            return 2.0
+
+    monkeypatch.setattr(scip, "Model", Model)
+    gram, weights = problem("random", 12, 1, channels=1)
+    found = pruning_range(gram, weights, keep=4, method="scip", node_limit=2)
+    assert found.lower[0] == 0
+    assert found.status[0] == "heuristic"
+    assert "discarded" in found.notes[0]
 
 
 def test_gurobi_agrees_at_the_papers_size():
@@ -168,9 +221,11 @@ def test_singular_grams_inside_the_papers_box():
         weights = rng.standard_normal((2, 8))
         gram = rows.T @ rows
         found = pruning_range((gram + gram.T) / 2, weights, keep=2, box=2.0)
-        optimum = np.array([brute_force(gram, w, 2) for w in weights])  # without the box: lower
-        assert (found.lower <= optimum * (1 + 1e-6)).all()
-        assert (found.lower >= optimum * (1 - 1e-4)).all()
+        low, high = 2 * weights.min(), 2 * weights.max()
+        optimum = np.array([brute_force_boxed(rows, w, 2, low, high) for w in weights])
+        assert (found.lower <= optimum * (1 + 1e-9)).all()
+        assert (found.lower >= optimum * (1 - 1e-5)).all()
+        assert np.allclose(found.upper, optimum, rtol=1e-6)
         assert (found.status != "heuristic").all()
 
 
