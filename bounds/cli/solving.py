@@ -97,8 +97,9 @@ def solve(
             assert k is not None
             result = prune(piece, k, method, time_limit=time_limit)
         found.append(result)
-        width = None if step is None else bits
-        solved.append(Solved(part, channels, result, width, step, k, rounding))
+        if certificate is not None:
+            width = None if step is None else bits
+            solved.append(Solved(part, channels, result, width, step, k, rounding))
         table.add_row(str(part.index), str(len(channels)), str(piece.features), *_cells([result]))
     if len(found) > 1:
         table.add_section()

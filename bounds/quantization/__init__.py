@@ -11,7 +11,7 @@ from bounds.errors import MethodError, ProblemError, SolverError
 from bounds.limits import Limits
 from bounds.problem import check_problem
 from bounds.quantization import heuristics
-from bounds.quantization.codes import CodeProblem, make_codes
+from bounds.quantization.codes import CodeProblem, check_reach, make_codes
 from bounds.quantization.exact import search
 from bounds.quantization.grid import check_scale, choose_scale, integer_range
 from bounds.quantization.relaxation import solve_channel, solve_channel_scs
@@ -73,6 +73,7 @@ def quantization_range(
     limits = Limits(time_limit, node_limit)
     lo, hi = integer_range(bits)
     scale = check_scale(scale, problem.channels)
+    check_reach(problem, scale)  # named in the user's own numbers
     if units := find_units(problem, scale):
         found = quantization_range(
             units.scaled_gram(problem.gram),

@@ -108,6 +108,14 @@ class CodeProblem:
         return full * step
 
 
+def check_reach(problem: Problem, scale: Floats) -> None:
+    """Raise ProblemError where a live weight is too many of its channel's steps (channels,)."""
+    with np.errstate(over="ignore"):
+        targets = problem.weights[:, problem.live] / scale[:, None]
+    if not (np.abs(targets) < FARTHEST).all():
+        raise ProblemError(f"weights are over {FARTHEST:g} times the scale; choose a larger scale")
+
+
 def make_codes(problem: Problem, scale: Floats, lo: int, hi: int) -> CodeProblem:
     """Normalise a problem; ``scale`` (channels,) positive, ``lo < hi`` the box of every code."""
     live = problem.live
@@ -120,8 +128,7 @@ def make_codes(problem: Problem, scale: Floats, lo: int, hi: int) -> CodeProblem
         exact = (normal * unit == gram).all()
     if not exact:
         raise ProblemError("inputs differ in size by more than float64 can hold; rescale the gram")
-    if not (np.abs(targets) < FARTHEST).all():
-        raise ProblemError(f"weights are over {FARTHEST:g} times the scale; choose a larger scale")
+    check_reach(problem, scale)
     gram = normal
     start = box_minimisers(gram, targets, float(lo), float(hi)) if live.any() else targets
     return CodeProblem(problem, gram, unit, weights, scale, lo, hi, targets, start)
