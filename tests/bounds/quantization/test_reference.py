@@ -41,3 +41,22 @@ def test_gurobi_agrees_at_the_papers_size():
             assert found.upper[c] <= error * (1 + 1e-9)
             if answer.finished:
                 assert error == pytest.approx(found.upper[c], rel=1e-6)
+
+
+@pytest.mark.parametrize("bits", [2, 4])
+def test_scip_does_not_contradict_us_at_the_papers_size(bits):
+    """Weakly correlated inputs; where SCIP is cut short its two values must still hold ours."""
+    rng = np.random.default_rng(bits)
+    rows = rng.standard_normal((20_000, 36)) @ (np.eye(36) + 0.01 * rng.standard_normal((36, 36)))
+    gram = rows.T @ rows / 20_000
+    weights = rng.standard_normal((1, 36))
+    scale = 2.5 / 2 ** (bits - 1)
+    found = quantization_range(gram, weights, bits=bits, scale=scale)
+    assert found.status[0] == "exact"
+    answer = scip(gram, weights[0] / scale, -(2 ** (bits - 1)), 2 ** (bits - 1) - 1, seconds=4.0)
+    difference = answer.codes * scale - weights[0]
+    error = difference @ gram @ difference
+    assert found.upper[0] <= error * (1 + 1e-9)
+    assert answer.dual * scale**2 <= found.upper[0] * (1 + 1e-5)
+    if answer.finished:
+        assert error == pytest.approx(found.upper[0], rel=1e-5)
