@@ -27,7 +27,7 @@ from bounds.limits import Limits
 from bounds.problem import Floats, Problem
 from bounds.pruning.box import box_lower, box_refit, inside
 from bounds.pruning.core import Box, Core, Ints, Mask
-from bounds.pruning.dive import KEPT, OPEN
+from bounds.pruning.moves import KEPT, OPEN
 from bounds.pruning.newton import start_cone
 from bounds.pruning.perspective import proven_multipliers
 from bounds.pruning.refit import core_upper, refit, support_lower
@@ -48,7 +48,7 @@ OPEN_NODES, MOST_OPEN = 128, 32768
 WORK = 3e7
 #: A node whose bound is within this share of the limit (adapted on the way) goes to a dive, which
 #: may visit so many nodes with its dual held fixed before it hands its leftovers back.
-DIVE_SHARE, DIVE_NODES = 0.5, 500
+DIVE_SHARE, DIVE_NODES = 0.5, 1000
 
 
 @dataclass
@@ -194,10 +194,10 @@ def explore(
     limit = start + 2 * margin
     reach = 2 * margin if tighten else np.inf
     theta = DIVE_SHARE
-    counts = np.zeros(4, np.int64)
+    nodes = np.zeros(1, np.int64)
     began = time.perf_counter()
     while top > 0:
-        most = allowed - int(counts[0])
+        most = allowed - int(nodes[0])
         if most <= 0:
             break
         if limits.seconds is not None and time.perf_counter() - began > limits.seconds:
@@ -209,11 +209,11 @@ def explore(
         top, limit, found, theta = advance(
             core.gram, w, core.group, core.capacity, core.eigen, floor, reach, limit, leaves, found,
             top, state, p, d, tau, t, mu, bound, theta, DIVE_NODES, WORK, most,
-            bound.size < MOST_OPEN, counts,
+            bound.size < MOST_OPEN, nodes,
         )  # fmt: skip
     opened = float(bound[:top].min()) if top > 0 else np.inf
     kept = leaves[: min(found, LEAVES)]
-    return Search(kept, found <= LEAVES, float(limit), margin, opened, int(counts[0]))
+    return Search(kept, found <= LEAVES, float(limit), margin, opened, int(nodes[0]))
 
 
 def _settled(core: Core, c: int, removal: Floats, start: float) -> tuple[Ints, float]:

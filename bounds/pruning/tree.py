@@ -16,7 +16,8 @@ from numba import njit
 from bounds.problem import Floats
 from bounds.pruning.core import Ints, Mask
 from bounds.pruning.dense import factor_definite, solve_factored
-from bounds.pruning.dive import KEPT, OPEN, REMOVED, dive, record
+from bounds.pruning.dive import dive, record
+from bounds.pruning.moves import KEPT, OPEN, REMOVED
 from bounds.pruning.newton import climb, start_cone
 
 #: Part of the missing bound that the barrier may still hide when a node is judged.
@@ -141,7 +142,7 @@ def advance(
     work: float,
     max_nodes: int,
     may_grow: bool,
-    counts: Ints,
+    nodes: Ints,
 ) -> tuple[int, float, int, float]:
     """Process open nodes until none is left, ``work`` operations or ``max_nodes`` are spent.
 
@@ -172,11 +173,11 @@ def advance(
     full_tau = np.empty(full)
     full_t = np.empty(groups)
     spent = 0.0
-    start_nodes = counts[0]
-    while top > 0 and spent < work and counts[0] - start_nodes < max_nodes:
+    start_nodes = nodes[0]
+    while top > 0 and spent < work and nodes[0] - start_nodes < max_nodes:
         if may_grow and top > pool_bound.size - 2:
             break
-        counts[0] += 1
+        nodes[0] += 1
         # Best first; when the store is nearly full, the node closest to being closed.
         choice = 0
         if top < pool_bound.size - 2:
@@ -230,7 +231,6 @@ def advance(
                 steps, h[0], y[0], k,
             )  # fmt: skip
             spent += (taken + 1) * 3.0 * float(m) ** 3
-            counts[1] += taken
             if bound > -np.inf:
                 break
             # Rounding left M indefinite: retreat to multipliers that are surely feasible.
@@ -241,7 +241,6 @@ def advance(
             start_cone(p[0], d[0], local, room[0], m, tau, t[0], mu)
         if bound == -np.inf:
             # Never seen; a node without multipliers keeps its parent's bound and cannot be split.
-            counts[2] += 1
             bound = inherited
         bound = max(bound, inherited)
         if bound >= limit:
@@ -251,13 +250,13 @@ def advance(
             full_p[j], full_d[j], full_tau[j] = p[0, i], d[0, i], tau[i]
         full_t[:] = t[0]
         size[0] = m
-        left = max_nodes - (counts[0] - start_nodes)
+        left = max_nodes - (nodes[0] - start_nodes)
         allowed = max(1, min(left, dive_budget if limit - bound <= theta * limit else 1))
         closed, limit, found, visited = dive(
             h, y, p, d, position, size, base, t, room, state, pending, pending_bound, group, limit,
             reach, leaves, found, allowed,
         )  # fmt: skip
-        counts[0] += visited
+        nodes[0] += visited
         spent += visited * 3.0 * float(m) ** 2
         if allowed > 1:
             if not closed:
