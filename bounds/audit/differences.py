@@ -16,7 +16,7 @@ OVERSTATED = 1e-5
 #: What each difference is, by the name it has in tables: published against right.
 DIFFERENCES = {
     "box": "SDP bound without the grid's box; with it",
-    "solver value": "SCS's reported optimum as the bound; a verified one (neither with box)",
+    "solver value": "SCS's reported optimum as the bound; a verified one",
     "1-opt": "1-opt that ignores the box, then clipping; 1-opt inside the box",
     "smallest kept": "magnitude pruning keeps the smallest weights; the largest",
     "floored k": "floor(n b/16) weights are kept; interpolation between neighbours",

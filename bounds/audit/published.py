@@ -41,6 +41,13 @@ class Relaxed:
     mean: Floats
     covariance: Floats
 
+    def among(self, live: NDArray[np.int64], n: int) -> Relaxed:
+        """The same for n inputs, of which this answer is about ``live``; the others are zero."""
+        floor, mean, covariance = np.zeros(n), np.zeros(n), np.zeros((n, n))
+        floor[live], mean[live] = self.floor, self.mean
+        covariance[np.ix_(live, live)] = self.covariance
+        return Relaxed(self.value, self.accurate, floor, mean, covariance)
+
 
 def released_sdp(gram: Floats, weights: Floats, step: float) -> Relaxed:
     """The relaxation with ``Z_ii >= z_i`` around ``floor(w / s)``, no box, by SCS as it comes.
@@ -53,6 +60,10 @@ def released_sdp(gram: Floats, weights: Floats, step: float) -> Relaxed:
     """
     import cvxpy as cp
 
+    live = np.flatnonzero(np.diag(gram) > 0)
+    if len(live) < len(weights):  # inputs that are zero leave, as in the released code
+        found = released_sdp(gram[np.ix_(live, live)], weights[live], step)
+        return found.among(live, len(weights))
     n = len(weights)
     scaled = gram * step**2
     try:

@@ -23,11 +23,21 @@ COUNTS = {
     "outside\nbox": ("1-opt", "false"),
 }
 
+HEADINGS = {
+    "box": "box",
+    "solver value": "solver\nvalue",
+    "1-opt": "1-opt",
+    "smallest kept": "small\nkept",
+    "floored k": "floor\nk",
+    "unfold, quantization": "unfold\nquant.",
+    "unfold, pruning": "unfold\nprune",
+}
+
 TITLE = "What the released pipeline does differently: its SNR less the right one, in dB"
 KEY = (
     "box and solver value are about the SNR bound, the others about the SNR attained.\n"
     "above SDP: published bounds above the relaxation's own optimum (Clarabel's);\n"
-    "above error: above an attained error; outside box: solutions that leave the grid."
+    "above error: above an attained error; outside box: solutions off the grid."
 )
 
 
@@ -79,8 +89,7 @@ def render(found: Sequence[Record]) -> Group:
 
 
 def _headings(names: Sequence[str]) -> list[str]:
-    shown = [name.replace(", ", "\n").replace(" ", "\n", 1) for name in names]
-    return ["bits", *(s.replace("quantization", "quant.") for s in shown), *COUNTS]
+    return ["bits", *(HEADINGS[name] for name in names), *COUNTS]
 
 
 def _line(here: Sequence[Record], bits: int, names: Sequence[str]) -> list[str]:
@@ -93,7 +102,7 @@ def _table(lines: Sequence[Sequence[str]], differences: int) -> Table:
     from rich.table import Table
 
     table = Table(box=None, show_header=False, padding=(0, 1, 0, 0))
-    for width in (4, *[7 if differences > 5 else 8] * differences, *[7] * len(COUNTS)):
+    for width in (4, *[6] * differences, *[7] * len(COUNTS)):
         table.add_column(justify="right", width=width, no_wrap=True)
     for line in lines:
         table.add_row(*line)

@@ -10,7 +10,7 @@ import torch
 from layers.calibration import load_calibration
 from layers.dump import read_dump
 from layers.errors import CaptureError, DumpError
-from layers.extract import extract, list_layers
+from layers.extract import PLAIN, extract, list_layers
 from layers.preprocessing import Preprocessing
 from layers.torch_source import TorchSource
 from tests.layers.tiny import network, write_images
@@ -154,3 +154,29 @@ def test_unwritable_folder(images: Path, tmp_path: Path) -> None:
 
 def test_list_layers() -> None:
     assert [layer.name for layer in list_layers(TINY)] == ["stem", "depthwise", "pointwise", "head"]
+
+
+def test_plain_unfolding_ignores_stride_and_padding(images: Path, tmp_path: Path) -> None:
+    """As the paper's released code: windows of the unpadded input, one step apart."""
+    [right] = extract(TINY, ["stem"], images, tmp_path)
+    [plain] = extract(TINY, ["stem"], images, tmp_path, plain_unfold=True)
+    assert right != plain
+    executed, unfolded = read_dump(right), read_dump(plain)
+    assert (executed.stride, executed.padding) == ((2, 2), (1, 1, 1, 1))
+    assert (unfolded.stride, unfolded.padding) == ((1, 1), (0, 0, 0, 0))
+    assert unfolded.layer == executed.layer
+    assert unfolded.recipe["lowering"] == PLAIN and "lowering" not in executed.recipe
+    assert np.array_equal(unfolded.weights, executed.weights)
+    _, preprocessing = network()
+    rows = []
+    for image in load_calibration(images).images:
+        x = torch.from_numpy(preprocessing(image.open())).to(torch.float64).unsqueeze(0)
+        rows.append(torch.nn.functional.unfold(x, 3)[0].T.numpy())
+    x = np.concatenate(rows)
+    assert unfolded.rows == len(x) != executed.rows
+    np.testing.assert_allclose(unfolded.gram_blocks[0][0], x.T @ x, rtol=1e-9)
+    # Both are kept, and neither is taken for the other.
+    counter = Counter()
+    extract(TINY, ["stem"], images, tmp_path, plain_unfold=True, progress=counter)
+    extract(TINY, ["stem"], images, tmp_path, progress=counter)
+    assert counter.events == []
