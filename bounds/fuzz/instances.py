@@ -84,7 +84,7 @@ def make_instance(problem: str, seed: int, index: int) -> Instance:
         int(rng.choice([0, n, *range(n + 1)])),
         int(rng.choice([1, 2, 5, 10, 30, 100])),
         float(rng.choice([1e-12, 1e-9, 1e-6, 1e-3, 0.1])),
-        _pattern(rng) if problem == "pruning" and rng.random() < 0.0 else None,
+        _pattern(rng) if problem == "pruning" and rng.random() < 0.15 else None,
         extreme,
     )
 

@@ -175,14 +175,19 @@ def check_instance(
 
 
 def _runs(method: str, instance: Instance) -> Iterator[dict[str, Any]]:
-    """Plain; interrupted by nodes and, now and then, by the clock; in the paper's box."""
+    """Plain; interrupted by nodes and the clock; with two-variable cuts; in the paper's box."""
+    from bounds.quantization import PAIRED
+
+    turn = instance.index // 2  # the two problems may alternate
     yield {}
     if method in SEARCHES:
         yield {"node_limit": instance.node_limit, "tolerance": instance.tolerance}
-        if instance.index % 8 == 1:
+        if turn % 4 == 1:
             yield {"time_limit": INSTANT}
+    if instance.problem == "quantization" and method in PAIRED and turn % 4 == 2:
+        yield {"pairs": 2 * len(instance.gram)}
     small = len(instance.gram) <= BOXED and len(instance.weights) <= BOXED
-    if instance.problem == "pruning" and instance.index % 4 == 0 and small and not instance.extreme:
+    if instance.problem == "pruning" and turn % 4 == 0 and small and not instance.extreme:
         yield {"box": 2.0}
 
 

@@ -231,7 +231,7 @@ def test_instances_cover_what_they_should():
 
 
 def test_only_extreme_numbers_may_be_refused():
-    instance = make_instance("pruning", 1, 1)
+    instance = make_instance("pruning", 1, 2)
     gram = np.full((2, 2), 1e308)
     huge = replace(instance, gram=gram, weights=np.ones((1, 2)), keep=1, extreme=False)
     report = FuzzReport()
