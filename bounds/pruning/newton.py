@@ -298,53 +298,22 @@ def climb(
                 size = -(1.0 - MARGIN) * gap / change
             if -size * step[m + i] > (1.0 - MARGIN) * d[i]:
                 size = -(1.0 - MARGIN) * d[i] / step[m + i]
-        if merit == np.inf:
-            merit = _merit(
-                s,
-                w,
-                e,
-                group,
-                room,
-                m,
-                p,
-                d,
-                tau,
-                t,
-                mu,
-                step,
-                tau_step,
-                t_step,
-                0.0,
-                floor,
-                trial,
-                rho,
-            )
+        # Where mu has changed, a first trial of length zero values the barrier where we stand.
+        length = 0.0 if merit == np.inf else size
         inside = False
-        for _ in range(30):
+        for _ in range(31):
             new_merit = _merit(
-                s,
-                w,
-                e,
-                group,
-                room,
-                m,
-                p,
-                d,
-                tau,
-                t,
-                mu,
-                step,
-                tau_step,
-                t_step,
-                size,
-                floor,
-                trial,
-                rho,
-            )
-            inside = new_merit <= merit - 0.1 * size * decrement + 1e-12 * abs(merit)
+                s, w, e, group, room, m, p, d, tau, t, mu, step, tau_step, t_step, length, floor,
+                trial, rho,
+            )  # fmt: skip
+            if length == 0.0:
+                merit, length = new_merit, size
+                continue
+            inside = new_merit <= merit - 0.1 * length * decrement + 1e-12 * abs(merit)
             if inside:
                 break
-            size *= 0.6
+            length *= 0.6
+        size = length
         if inside:
             merit = new_merit
         else:

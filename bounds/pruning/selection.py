@@ -56,13 +56,7 @@ def _backward(inverse: Floats, weights: Floats, group: Ints, capacity: Ints) -> 
                         best, least = i, cost
             kept[best] = False
             surplus[group[best]] -= 1
-            row = a[best].copy()
-            step = v[best] / row[best]
-            for i in range(m):
-                v[i] -= step * row[i]
-                factor = row[i] / row[best]
-                for j in range(m):
-                    a[i, j] -= factor * row[j]
+            _eliminate(a, v, best)
     return masks
 
 
@@ -88,13 +82,18 @@ def _forward(gram: Floats, weights: Floats, group: Ints, capacity: Ints) -> Mask
                         best, most = i, gain
             kept[best] = True
             room[group[best]] -= 1
-            row = s[best].copy()
-            if row[best] <= 1e-13:
-                continue
-            step = q[best] / row[best]
-            for i in range(m):
-                q[i] -= step * row[i]
-                factor = row[i] / row[best]
-                for j in range(m):
-                    s[i, j] -= factor * row[j]
+            if s[best, best] > 1e-13:
+                _eliminate(s, q, best)
     return masks
+
+
+@njit(cache=True, nogil=True)
+def _eliminate(a: Floats, v: Floats, pivot: int) -> None:
+    """One Gaussian elimination step on symmetric ``a`` (m, m) and right-hand side ``v`` (m,)."""
+    row = a[pivot].copy()
+    step = v[pivot] / row[pivot]
+    for i in range(v.size):
+        v[i] -= step * row[i]
+        factor = row[i] / row[pivot]
+        for j in range(v.size):
+            a[i, j] -= factor * row[j]

@@ -33,8 +33,11 @@ def swap(core: Core, weights: Floats) -> Mask:
 
 
 @njit(cache=True, nogil=True)
-def sweep(t: Floats, i: int) -> None:
-    """Sweep the symmetric tableau ``t`` (m+1, m+1) on row i in place; signs as in Goodnight."""
+def sweep(t: Floats, i: int, sign: float) -> None:
+    """Sweep the symmetric tableau ``t`` (m+1, m+1) on row i in place; signs as in Goodnight.
+
+    ``sign`` is 1, or -1 to undo it.
+    """
     size = t.shape[0]
     pivot = t[i, i]
     row = t[i].copy()
@@ -44,25 +47,8 @@ def sweep(t: Floats, i: int) -> None:
             for b in range(size):
                 t[a, b] -= factor * row[b]
     for a in range(size):
-        t[i, a] = row[a] / pivot
-        t[a, i] = row[a] / pivot
-    t[i, i] = -1.0 / pivot
-
-
-@njit(cache=True, nogil=True)
-def unsweep(t: Floats, i: int) -> None:
-    """Undo ``sweep`` on row i."""
-    size = t.shape[0]
-    pivot = t[i, i]
-    row = t[i].copy()
-    for a in range(size):
-        if a != i:
-            factor = row[a] / pivot
-            for b in range(size):
-                t[a, b] -= factor * row[b]
-    for a in range(size):
-        t[i, a] = -row[a] / pivot
-        t[a, i] = -row[a] / pivot
+        t[i, a] = sign * row[a] / pivot
+        t[a, i] = t[i, a]
     t[i, i] = -1.0 / pivot
 
 
@@ -80,7 +66,7 @@ def tableau(gram: Floats, weights: Floats, kept: Mask) -> Floats:
         t[m, m] += t[m, j] * weights[j]
     for i in range(m):
         if kept[i]:
-            sweep(t, i)
+            sweep(t, i, 1.0)
     return t
 
 
@@ -112,7 +98,7 @@ def exchange(gram: Floats, weights: Floats, group: Ints, start: Mask) -> Mask:
                             leave, enter, most = i, j, gain
             if leave < 0:
                 break
-            unsweep(t, leave)
-            sweep(t, enter)
+            sweep(t, leave, -1.0)
+            sweep(t, enter, 1.0)
             kept[leave], kept[enter] = False, True
     return masks
