@@ -21,7 +21,7 @@ from bounds.quantization.codes import CodeProblem
 from bounds.quantization.enumeration import Walk, open_bound, walk_on
 from bounds.quantization.heuristics import beam
 from bounds.quantization.relaxation import solve_channel
-from bounds.quantization.shifted import Arguments, Shifted, shifts
+from bounds.quantization.shifted import PROBES, Arguments, Shifted, shifts
 
 Floats = NDArray[np.float64]
 
@@ -33,6 +33,7 @@ FIRST_NODES = 1_000_000
 SHARES = (0.0, 0.15, 0.9)
 WORTHWHILE = 1.5  # a further walk must be this much larger than any before
 RADIUS_STEPS = 8
+LARGE, PROBES_LARGE = 1e8, 2000  # trees from this size on deserve a better estimate
 SPEED = 1e7  # nodes a second, until it is measured
 
 
@@ -105,7 +106,7 @@ def search_hard(codes: CodeProblem, c: int, incumbent: Floats, limits: Limits, s
     whole = [s.nodes(s.radius(found.codes)) for s in candidates]
     order = np.argsort(whole)
     candidates, whole = [candidates[i] for i in order], whole[order[0]]
-    bias, largest, stage = 1.0, 0.0, 0  # bias: nodes visited over nodes estimated
+    bias, largest, stage = 1.0, 0, 0  # bias: nodes visited over nodes estimated
     while not (found.finished or budget.over):
         left = budget.left
         if left < np.inf:
@@ -115,32 +116,40 @@ def search_hard(codes: CodeProblem, c: int, incumbent: Floats, limits: Limits, s
         if whole * bias <= target:
             chosen, radius, size = candidates[0], np.inf, whole
         else:
+            if target < WORTHWHILE * largest:
+                break
             if stage == 2 and WIDE_BEAM * single.features < 0.05 * left:
                 found.improve(single, [beam(single, WIDE_BEAM)[0]])
-            chosen, radius, size = widest(candidates, found.codes, target / bias)
-            if size <= WORTHWHILE * largest:
+            plan = widest(candidates, found, target / bias)
+            if plan is None:
                 break
-        bias = max(walk_stage(single, chosen, radius, found, budget) / max(size, 1.0), 0.1)
-        largest = max(largest, size)
+            chosen, radius, size = plan
+        visited = walk_stage(single, chosen, radius, found, budget)
+        bias, largest = max(visited / max(size, 1.0), 0.1), max(largest, visited)
         stage += 1
     found.nodes = budget.nodes
     return found
 
 
 def widest(
-    candidates: Sequence[Shifted], incumbent: Floats, target: float
-) -> tuple[Shifted, float, float]:
-    """The shift, radius and estimated nodes that promise the best bound for ``target`` nodes."""
-    best, chosen = -np.inf, (candidates[0], 0.0, 1.0)
+    candidates: Sequence[Shifted], found: Found, target: float
+) -> tuple[Shifted, float, float] | None:
+    """The shift, radius and estimated nodes that promise the best bound for ``target`` nodes.
+
+    None if none promises more than is proven.
+    """
+    probes = PROBES if target < LARGE else PROBES_LARGE
+    codes = candidates[0].codes
+    best, chosen = found.lower / float(codes.to_error(np.ones(1, np.longdouble))[0]), None
     for shifted in candidates:
-        base, room = float(shifted.centred.value[0]), shifted.radius(incumbent)
+        base, room = float(shifted.centred.value[0]), shifted.radius(found.codes)
         low, high = max((best - base) / room, 0.0), 1.0
-        if low >= high or (low > 0 and shifted.nodes(room * low) > target):
+        if low >= high or (low > 0 and shifted.nodes(room * low, probes) > target):
             continue  # even the best bound so far is dearer here
         size = 1.0
         for _ in range(RADIUS_STEPS):
             middle = (low + high) / 2
-            nodes = shifted.nodes(room * middle)
+            nodes = shifted.nodes(room * middle, probes)
             if nodes <= target:
                 low, size = middle, nodes
             else:

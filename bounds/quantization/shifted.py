@@ -52,9 +52,9 @@ class Shifted:
         """Cost of incumbent codes (n,) above the centre, rounded up."""
         return float(radii(self.codes, self.centred, incumbent[None, :])[0])
 
-    def nodes(self, radius: float) -> float:
+    def nodes(self, radius: float, probes: int = PROBES) -> float:
         """Estimated size of the tree of this radius."""
-        return float(estimate_nodes(*self.arguments(), radius, PROBES, 0))
+        return float(estimate_nodes(*self.arguments(), radius, probes, 0))
 
     def walk(self, radius: float) -> Walk:
         """A walk for codes cheaper than ``radius``."""
