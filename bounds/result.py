@@ -24,7 +24,10 @@ def snr(energy: ArrayLike, error: ArrayLike) -> float:
 
     Infinite when the error is zero (a zero lower bound excludes no SNR), NaN for zero energy.
     """
-    total, lost = float(np.sum(energy)), float(np.sum(error))
+    # In a unit in which no sum overflows; a power of two, so that no digit changes.
+    unit = -np.frexp(np.max(energy, initial=0.0))[1]
+    with np.errstate(over="ignore"):
+        total, lost = (float(np.sum(np.ldexp(values, unit))) for values in (energy, error))
     if total <= 0:
         return float("nan")
     return float("inf") if lost <= 0 else 10 * float(np.log10(total / lost))
