@@ -144,12 +144,16 @@ def primal_slack(primal, rows, sign, j):
 
 @njit(cache=True, nogil=True)
 def enter_cuts(dual, rows, multiplier, slack, begin, end, centre):
-    """Give rows ``begin..end`` multipliers that keep ``S`` definite, and centred slacks."""
+    """Give rows ``begin..end`` multipliers that keep ``S`` definite, and centred slacks.
+
+    Returns False where ``S`` is singular to working precision: then there is no room for them.
+    """
     size = dual.shape[0]
     factor = np.empty((size, size))
     work = np.empty((size, size))
     inverse = np.empty((size, size))
-    factor_upper(dual, factor)
+    if factor_upper(dual, factor) < size:
+        return False
     invert_factor(factor, work, inverse)
     fresh = (rows[0][begin:], rows[1][begin:], rows[2][begin:], rows[3][begin:], rows[4][begin:])
     count = end - begin
@@ -161,6 +165,9 @@ def enter_cuts(dual, rows, multiplier, slack, begin, end, centre):
         for t in range(count):
             products[j, t] = fresh[2][j] * image[t, i] + fresh[3][j] * image[t, k]
             products[j, t] += fresh[4][j] * image[t, size - 1]
+    for j in range(count):
+        if not 0.0 < products[j, j] < np.inf:
+            return False
     widest = 0.0  # row-sum bound on the eigenvalues of the normalised products
     for j in range(count):
         total = 0.0
@@ -170,3 +177,4 @@ def enter_cuts(dual, rows, multiplier, slack, begin, end, centre):
     for j in range(count):
         multiplier[begin + j] = NEW_CUT_SHARE / (widest * products[j, j])
         slack[begin + j] = centre / multiplier[begin + j]
+    return True

@@ -265,8 +265,8 @@ def solve_duals(gram, targets, starts, lo, hi, room, rounds, pairs=0):
                 if grown > count:
                     write_rows(start, cuts, count, grown, rows)
                     sign[count + 1 : grown + 1] = 1.0
-                    enter_cuts(state[1], rows, multiplier, slack, count + 1, grown + 1, centre)
-                    count = grown
+                    if enter_cuts(state[1], rows, multiplier, slack, count + 1, grown + 1, centre):
+                        count = grown
         value[c] = settle(constant, rows, sign, multiplier, count + 1, point[c])
         for j in range(count):
             half = 0.5 * (cuts[4][j] - cuts[3][j])

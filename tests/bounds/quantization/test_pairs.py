@@ -10,6 +10,7 @@ import pytest
 
 from bounds import quantization_range
 from bounds.errors import MethodError, ProblemError
+from bounds.fuzz.instances import make_instance
 from bounds.fuzz.rational import ExactForm
 from layers.dump import write_dump
 from tests.bounds.certificate_cases import make_dump
@@ -40,6 +41,16 @@ def test_below_the_optimum_in_exact_rationals(kind, n, bits):
         found = sdp(problem, pairs)
         assert floor <= Fraction(float(found.lower[0])) <= optimum
         assert Fraction(float(found.upper[0])) >= optimum
+
+
+def test_a_dual_at_its_boundary_has_no_room_for_more():
+    """Codes within 1e-11 of a singular Gram's grid: once a division by zero."""
+    case = make_instance("quantization", 1001, 7308)
+    assert case.kind == "singular-integer/on-grid"
+    found = quantization_range(
+        case.gram, case.weights, bits=case.bits, scale=case.scale, method="sdp", pairs=8
+    )
+    assert (found.lower <= 1e-13 * found.energy).all()
 
 
 def test_close_much_of_the_gap_at_low_bit_widths():
