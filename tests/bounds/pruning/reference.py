@@ -72,12 +72,14 @@ def relaxation(gram: Any, w: Any, keep: int) -> float:
     """The perspective relaxation as an SDP, solved by Clarabel.
 
     ``min tr(G V) - 2 w^T G v + w^T G w`` with ``V - v v^T`` semidefinite, ``v_i^2 <= V_ii z_i``,
-    ``0 <= z <= 1``, ``sum z <= k``; the energy scaled to one.
+    ``0 <= z <= 1``, ``sum z <= k``; energy and diagonal scaled to one. Zero if Clarabel fails.
     """
     cp = importlib.import_module("cvxpy")
     n = len(w)
     energy = float(w @ gram @ w)
-    scaled = gram / energy
+    unit = np.sqrt(np.diag(gram))
+    w = w * unit / np.sqrt(energy)
+    scaled = gram / unit / unit[:, None]
     lifted = cp.Variable((n + 1, n + 1), PSD=True)
     z = cp.Variable(n)
     v = lifted[:n, n]
@@ -87,5 +89,8 @@ def relaxation(gram: Any, w: Any, keep: int) -> float:
         rows.append(cp.SOC(lifted[i, i] + z[i], cp.reshape(cone, (2,), order="F")))
     value = cp.trace(scaled @ lifted[:n, :n]) - 2 * (scaled @ w) @ v + 1.0
     problem = cp.Problem(cp.Minimize(value), rows)
-    problem.solve(solver="CLARABEL")
+    try:
+        problem.solve(solver="CLARABEL")
+    except cp.error.SolverError:
+        return 0.0
     return float(np.asarray(problem.value)) * energy
