@@ -21,7 +21,13 @@ Floats = NDArray[np.float64]
 
 
 def quantization_proofs(
-    gram: Floats, weights: Floats, bits: int, scale: ArrayLike, found: Range, search_nodes: int
+    gram: Floats,
+    weights: Floats,
+    bits: int,
+    scale: ArrayLike,
+    found: Range,
+    search_nodes: int,
+    pairs: int = 0,
 ) -> Iterator[Iterator[tuple[float, Json]]]:
     """For each channel the claims to try, strongest first, as (lower, proof).
 
@@ -29,6 +35,7 @@ def quantization_proofs(
         gram: (n, n); weights: (channels, n), rounded as they were solved.
         found: the solver's ranges. Exact ones get a search, if it has at most ``search_nodes``
             nodes, and else, as certified ones, a dual; heuristic ones claim nothing.
+        pairs: two-variable cuts a round of the dual.
     """
     problem = check_problem(gram, weights)
     lo, hi = integer_range(bits)
@@ -36,11 +43,17 @@ def quantization_proofs(
     live = np.flatnonzero(problem.live)
     order = codes.factor.order if live.size else np.arange(0)
     for c in range(problem.channels):
-        yield _claims(codes, c, live, order, found, search_nodes)
+        yield _claims(codes, c, live, order, found, search_nodes, pairs)
 
 
 def _claims(
-    codes: CodeProblem, c: int, live: NDArray, order: NDArray, found: Range, search_nodes: int
+    codes: CodeProblem,
+    c: int,
+    live: NDArray,
+    order: NDArray,
+    found: Range,
+    search_nodes: int,
+    pairs: int,
 ) -> Iterator[tuple[float, Json]]:
     status, nodes = str(found.status[c]), int(found.nodes[c])
     if status == HEURISTIC or not found.lower[c] > 0:
@@ -48,7 +61,7 @@ def _claims(
     if status == EXACT and nodes <= min(EASY_NODES, search_nodes):
         none = np.zeros(live.size)
         yield float(found.lower[c]), _search(order, codes.start[c], none, none)
-    dual = solve_channel(codes, c)
+    dual = solve_channel(codes, c, pairs=pairs)
     if status == EXACT and nodes > EASY_NODES:
         proof = _shifted_search(codes, c, live, dual, found, search_nodes)
         if proof is not None:

@@ -41,6 +41,7 @@ class Solved:
         keep: most nonzeros a channel, for pruning (without a box).
         rounding: ``fp16`` if the weights were rounded before, or ``none``.
         tolerance: relative gap up to which lower and upper count as equal.
+        pairs: two-variable cuts a round, as ``quantization_range`` was given.
     """
 
     chunk: Chunk
@@ -51,6 +52,7 @@ class Solved:
     keep: int | None = None
     rounding: str = "fp16"
     tolerance: float = TOLERANCE
+    pairs: int = 0
 
     def __post_init__(self) -> None:
         """Raise CertificateError if it is not clear what was solved."""
@@ -220,7 +222,7 @@ def _candidates(
 
         assert one.scale is not None
         return quantization_proofs(
-            one.chunk.gram, rows, one.bits, one.scale, one.found, search_nodes
+            one.chunk.gram, rows, one.bits, one.scale, one.found, search_nodes, one.pairs
         )
     from bounds.certificate.pruned import pruning_proofs
 

@@ -99,7 +99,7 @@ def solve(
         found.append(result)
         if certificate is not None:
             width = None if step is None else bits
-            solved.append(Solved(part, channels, result, width, step, k, rounding))
+            solved.append(Solved(part, channels, result, width, step, k, rounding, pairs=pairs))
         table.add_row(str(part.index), str(len(channels)), str(piece.features), *_cells([result]))
     if len(found) > 1:
         table.add_section()

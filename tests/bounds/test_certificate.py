@@ -9,6 +9,7 @@ import pytest
 
 pytest.importorskip("flint", reason="the verify extra is not installed")
 
+from bounds import pruning_range, quantization_range
 from bounds.certificate import Solved, write_certificate
 from bounds.certificate import pruned as pruned_module
 from bounds.certificate import quantized as quantized_module
@@ -182,8 +183,6 @@ def test_a_real_layer(tmp_path: Path):
     chunk = dump.chunks()[0]
     weights, picked = half(chunk.weights), [0, 5, 7]
     scale = float(choose_scale(weights, 4))
-    from bounds import pruning_range, quantization_range
-
     q = quantization_range(chunk.gram, weights[picked], bits=4, scale=scale)
     p = pruning_range(chunk.gram, weights[picked], keep=9)
     solved = [
@@ -194,3 +193,19 @@ def test_a_real_layer(tmp_path: Path):
     verify(data, dump)
     assert {line["status"] for line in channels(data)} == {"exact"}
     assert len(data) < 200_000
+
+
+def test_two_variable_cuts_are_proven_too(tmp_path):
+    dump = make_dump(2, features=8, channels=3)
+    (chunk,) = dump.chunks(None)
+    options = {"bits": 3, "scale": 0.4, "method": "sdp"}
+    single = quantization_range(chunk.gram, half(chunk.weights), **options)
+    found = quantization_range(chunk.gram, half(chunk.weights), pairs=8, **options)
+    assert (found.lower > single.lower * 1.001).any(), "no such cut helps here: another seed"
+    solved = Solved(chunk, range(3), found, bits=3, scale=0.4, pairs=8)
+    data = certificate(tmp_path / "c.jsonl", dump, [solved])
+    verify(data, dump)
+    lines = channels(data)
+    assert any(cut[1] for line in lines for cut in line["proof"]["cuts"])
+    for line, lower in zip(lines, found.lower, strict=True):
+        assert line["lower"] == pytest.approx(lower, rel=1e-9)
