@@ -46,16 +46,25 @@ def fuzz(
 ) -> None:
     """Attack the solvers with random instances of known optimum; exit code 1 if a bound broke.
 
-    Every finding names the seed and index that reproduce it (--seed S --first I --count 1).
+    Every finding names the problem, seed and index that reproduce it (--problem P --seed S
+    --first I --count 1). Ctrl-C shows what was done until then.
     """
     from bounds.fuzz.run import choose
     from bounds.fuzz.run import fuzz as attack
 
     choose(problem, method)  # refuse before anything is compiled
-    report = attack(count, seed, method, problem, _progress(count), first)
-    for line in describe(report):
-        typer.echo(line)
-    if report.serious:
+    show, so_far = _progress(count), []
+
+    def progress(report: FuzzReport) -> None:
+        so_far[:] = [report]
+        show(report)
+
+    try:
+        so_far[:] = [attack(count, seed, method, problem, progress, first)]
+    finally:  # interrupted, it says how far it came
+        for line in so_far and describe(so_far[0]):
+            typer.echo(line)
+    if so_far[0].serious:
         raise typer.Exit(BROKEN)
 
 

@@ -130,6 +130,20 @@ def test_fuzz_fails_when_a_bound_is_broken(cli, monkeypatch):
     assert out.splitlines()[-1].endswith("statements broken")
 
 
+def test_an_interrupted_fuzz_says_how_far_it_came(cli, monkeypatch):
+    from bounds.fuzz import run
+
+    def stop(count, seed, methods, problem, report, first):
+        report(honest(4, seed, methods, problem))
+        raise KeyboardInterrupt
+
+    honest = run.fuzz
+    monkeypatch.setattr(run, "fuzz", stop)
+    code, out, errors = cli("fuzz", "--count", 1000, "--method", "rtn")
+    assert code == 130 and "interrupted" in errors
+    assert out.startswith("4 instances, ") and out.endswith("nothing broken\n")
+
+
 def test_fuzz_refuses(cli):
     refused(cli("fuzz", "--method", "best"), "best")
     refused(cli("fuzz", "--problem", "ranking"), "ranking", "quantization, pruning, both")
