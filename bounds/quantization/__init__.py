@@ -55,8 +55,8 @@ def quantization_range(
         seed: of the random roundings.
         pairs: two-variable cuts ``(z_i +- z_j - k)(z_i +- z_j - k - 1) >= 0`` that each of three
             rounds of ``sdp`` and ``park-boyd`` may add to the relaxation, the most violated first.
-            The bound never falls; with ``pairs`` = n it rises by about half a dB for four times the
-            time. Other methods do not take it.
+            The bound never falls; with ``pairs`` = n it rises by 0.5 to 0.9 dB at n = 36, for nine
+            times the time. Other methods do not take it.
 
     Raises:
         ProblemError: numbers that define no problem.  MethodError: unknown method.
