@@ -13,7 +13,12 @@ of its exact value (Higham, *Accuracy and Stability*, ch. 10). A node is dropped
 exceeds the incumbent by more than that, and every complete support within reach of the incumbent,
 the incumbent's own included, is handed out and bounded below in extended precision
 (``support_lower``). So a finished search proves ``lower = min(list, limit - margin)`` far inside
-the tolerance, and an interrupted one the least bound among its open nodes, less the margin.
+the tolerance, and an interrupted one the least bound among its open nodes, less the margin, or what
+the relaxation at the root proves if that is more.
+
+Box: where the best least-squares weights lie inside, they are the boxed optimum too. Elsewhere
+every support whose cost without the box is below the best boxed error is listed, fitted inside the
+box and bounded there (``box.box_lower``); no other support can be better.
 """
 
 from __future__ import annotations

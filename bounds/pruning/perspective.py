@@ -25,6 +25,10 @@ ACCURACY = 1e-5
 STEPS = 120
 #: M keeps this share of G's smallest eigenvalue; what that costs is below the accuracy.
 FLOOR = 1e-6
+#: Every D_i at the start, as a share of G's least eigenvalue. From lower starts Newton's method
+#: stalls more often at the edge of the cone: 0.5 was up to 0.05 dB short on 33 real problems, this
+#: 0.008.
+START = 0.9
 #: Factors on multipliers, tried until one gives a bound.
 SHRINK = (1.0, 1 - 1e-6, 1 - 1e-3, 0.5)
 
@@ -78,7 +82,7 @@ def multipliers(
     """Good (p, d), each (channels, m), of all channels or of ``rows``; core units, not proven."""
     weights = core.weights if rows is None else core.weights[rows]
     m, groups = core.size, core.capacity.size
-    d = np.full(weights.shape, 0.5 * core.eigen)
+    d = np.full(weights.shape, START * core.eigen)
     p = d * weights
     energy = ((weights @ core.gram) * weights).sum(axis=1)
     h, y, k = np.empty((m, m)), np.empty(m), np.empty((2 * m, 2 * m))

@@ -57,7 +57,8 @@ def pruning_range(
         method: one of ``METHODS``. The first five give an attained error (``heuristic``);
             ``perspective`` adds a proven bound, ``exact`` and ``scip`` search.
         box: factor c (the paper: 2) confining every weight to
-            ``[-c max(0, -min w), c max(0, max w)]`` over all ``weights``.
+            ``[-c max(0, -min w), c max(0, max w)]`` over all ``weights``. ``exact`` and ``scip``
+            search inside it; the bound of ``perspective`` is one without it, so valid too.
         pattern: (N, M) for at most N nonzeros in every M consecutive inputs, counted from the
             first; instead of ``keep``. A shorter last group may hold N too.
         time_limit: seconds per channel, for ``exact`` and ``scip``.
