@@ -76,7 +76,7 @@ def solve(
         load_verifier()  # a missing package is told now, not after hours of solving
     _paired(problem, pairs)
     layer = read_dump(dump)
-    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, collapse_padding=True)
     for heading in ("chunk", "channels", "inputs", "attained dB", "bound dB", "error", "at least"):
         table.add_column(heading, justify="right")
     table.add_column("status")

@@ -289,6 +289,7 @@ def test_solve_a_pattern(cli, head):
     code, out, _ = cli(*arguments, "--pattern", "2:4")
     assert code == 0
     assert "keep 2:4" in out and "1 exact" in out
+    assert "…" not in out  # no number is cut to fit
     for pattern, part in (("2-4", "N:M"), ("5:4", "1 <= N <= M")):
         code, _, error = cli(*arguments, "--pattern", pattern)
         assert code == 2 and part in error
