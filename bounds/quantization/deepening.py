@@ -113,17 +113,13 @@ def search_hard(codes: CodeProblem, c: int, incumbent: Floats, limits: Limits, s
             target = max(SHARES[min(stage, len(SHARES) - 1)] * left, min(FIRST_NODES, left / 2))
         else:
             target = np.inf
-        if whole * bias <= target:
-            chosen, radius, size = candidates[0], np.inf, whole
-        else:
-            if target < WORTHWHILE * largest:
-                break
+        plan = None
+        if whole * bias > target >= WORTHWHILE * largest:
             if stage == 2 and WIDE_BEAM * single.features < 0.05 * left:
                 found.improve(single, [beam(single, WIDE_BEAM)[0]])
             plan = widest(candidates, found, target / bias)
-            if plan is None:
-                break
-            chosen, radius, size = plan
+        # Where no smaller walk pays, by estimates that may be wrong, all that is left goes here.
+        chosen, radius, size = plan or (candidates[0], np.inf, whole)
         visited = walk_stage(single, chosen, radius, found, budget)
         bias, largest = max(visited / max(size, 1.0), 0.1), max(largest, visited)
         stage += 1
