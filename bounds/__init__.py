@@ -5,17 +5,17 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from bounds.pruning import pruning_range
-    from bounds.quantization import quantization_range
-    from bounds.result import Range, snr
+    from bounds.problem.range import Range, snr
+    from bounds.pruning.solve import pruning_range
+    from bounds.quantization.solve import quantization_range
 
 __all__ = ["Range", "pruning_range", "quantization_range", "snr"]
 
 _HOMES = {
-    "Range": "bounds.result",
-    "snr": "bounds.result",
-    "pruning_range": "bounds.pruning",
-    "quantization_range": "bounds.quantization",
+    "Range": "bounds.problem.range",
+    "snr": "bounds.problem.range",
+    "pruning_range": "bounds.pruning.solve",
+    "quantization_range": "bounds.quantization.solve",
 }
 
 

@@ -23,7 +23,7 @@ from typing import Any, NoReturn
 import numpy as np
 from flint import arb, arb_mat, ctx, fmpq, fmpz_mat
 
-from layers.dump import LayerDump, read_dump
+from layers.dump.file import LayerDump, read_dump
 from layers.errors import DumpError
 
 FORMAT = "layerbounds-certificate"

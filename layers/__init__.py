@@ -1,7 +1,7 @@
 """Stage 1: pretrained networks -> the weights and inputs of their layers, as dumps on disk.
 
 ``extract_layers`` is ``layers.extract.extract`` and ``capture_layers`` is that of
-``layers.capture``. Importing this package imports neither torch nor numpy: names are loaded
+``layers.capture.run``. Importing this package imports neither torch nor numpy: names are loaded
 when first used.
 """
 
@@ -13,33 +13,33 @@ from typing import TYPE_CHECKING, Any
 from layers.errors import CalibrationError, CaptureError, DumpError, LayerboundsError, SourceError
 
 if TYPE_CHECKING:
-    from layers.calibration import Calibration, load_calibration
-    from layers.capture import capture_layers
-    from layers.collector import CapturedLayer
-    from layers.dump import Chunk, LayerDump, dump_path, read_dump, write_dump
+    from layers.capture.collector import CapturedLayer
+    from layers.capture.run import capture_layers
+    from layers.dump.file import Chunk, LayerDump, dump_path, read_dump, write_dump
     from layers.extract import extract as extract_layers
     from layers.extract import list_layers
-    from layers.preprocessing import Preprocessing
-    from layers.sources import LayerInfo, Source, open_source, source_names
+    from layers.images.calibration import Calibration, load_calibration
+    from layers.images.preprocessing import Preprocessing
+    from layers.networks.source import LayerInfo, Source, open_source, source_names
 
 # public name -> (module, name in it)
 _LAZY = {
-    "Calibration": ("layers.calibration", "Calibration"),
-    "CapturedLayer": ("layers.collector", "CapturedLayer"),
-    "Chunk": ("layers.dump", "Chunk"),
-    "LayerDump": ("layers.dump", "LayerDump"),
-    "LayerInfo": ("layers.sources", "LayerInfo"),
-    "Preprocessing": ("layers.preprocessing", "Preprocessing"),
-    "Source": ("layers.sources", "Source"),
-    "capture_layers": ("layers.capture", "capture_layers"),
-    "dump_path": ("layers.dump", "dump_path"),
+    "Calibration": ("layers.images.calibration", "Calibration"),
+    "CapturedLayer": ("layers.capture.collector", "CapturedLayer"),
+    "Chunk": ("layers.dump.file", "Chunk"),
+    "LayerDump": ("layers.dump.file", "LayerDump"),
+    "LayerInfo": ("layers.networks.source", "LayerInfo"),
+    "Preprocessing": ("layers.images.preprocessing", "Preprocessing"),
+    "Source": ("layers.networks.source", "Source"),
+    "capture_layers": ("layers.capture.run", "capture_layers"),
+    "dump_path": ("layers.dump.file", "dump_path"),
     "extract_layers": ("layers.extract", "extract"),
     "list_layers": ("layers.extract", "list_layers"),
-    "load_calibration": ("layers.calibration", "load_calibration"),
-    "open_source": ("layers.sources", "open_source"),
-    "read_dump": ("layers.dump", "read_dump"),
-    "source_names": ("layers.sources", "source_names"),
-    "write_dump": ("layers.dump", "write_dump"),
+    "load_calibration": ("layers.images.calibration", "load_calibration"),
+    "open_source": ("layers.networks.source", "open_source"),
+    "read_dump": ("layers.dump.file", "read_dump"),
+    "source_names": ("layers.networks.source", "source_names"),
+    "write_dump": ("layers.dump.file", "write_dump"),
 }
 
 __all__ = [

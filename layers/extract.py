@@ -8,14 +8,14 @@ from collections.abc import Mapping, Sequence
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
-from layers.calibration import BUNDLED, Calibration, load_calibration
-from layers.capture import Progress, capture_layers
-from layers.collector import CapturedLayer
-from layers.dump import VERSION, dump_path, read_dump, write_dump
+from layers.capture.collector import CapturedLayer
+from layers.capture.gram import Blocks
+from layers.capture.run import Progress, capture_layers
+from layers.dump.file import VERSION, dump_path, read_dump, write_dump
+from layers.dump.layer import LayerDump
 from layers.errors import CaptureError, DumpError
-from layers.gram import Blocks
-from layers.record import LayerDump
-from layers.sources import LayerInfo, Source, open_source
+from layers.images.calibration import BUNDLED, Calibration, load_calibration
+from layers.networks.source import LayerInfo, Source, open_source
 
 #: In the recipe of dumps whose convolutions were unfolded without stride, padding and dilation.
 PLAIN = "plain unfold"
@@ -58,7 +58,7 @@ def extract(
         heldout_fraction: share of the images held out.
         heldout_count: number held out, instead of the fraction.
         limit: use only the first so many images.
-        blocks: Gram blocks to keep, see ``layers.gram.block_width``.
+        blocks: Gram blocks to keep, see ``layers.capture.gram.block_width``.
         plain_unfold: ignore stride, padding and dilation of convolutions, as the released code of
             Kuzmin et al. 2023 does; such dumps have names of their own and say so in the recipe.
         progress: called with (images done, images in all, image name).

@@ -21,7 +21,7 @@ from IPython.display import Markdown, display
 
 from bounds.audit import DIFFERENCES, records
 from bounds.audit.layers import audit_study
-from bounds.figures.style import save_data
+from bounds.present.figures.style import save_data
 from bounds.study import Calibration, load_study
 
 SMALL = os.environ.get("LAYERBOUNDS_NOTEBOOK_SMALL") == "1"  # for the tests: seconds

@@ -16,7 +16,7 @@ import numpy as np
 from IPython.display import Markdown, display
 
 from bounds import pruning_range, quantization_range
-from bounds.quantization.grid import choose_scale
+from bounds.problem.grid import choose_scale
 from layers import dump_path, extract_layers, read_dump
 
 SMALL = os.environ.get("LAYERBOUNDS_NOTEBOOK_SMALL") == "1"  # for the tests: seconds

@@ -20,8 +20,8 @@ import numpy as np
 from IPython.display import Image, Markdown, display
 
 from bounds.errors import StudyError
-from bounds.figures import range_figure
-from bounds.ranges import chunk_pairs, layer_pairs, load_rows
+from bounds.present.figures import range_figure
+from bounds.results.ranges import chunk_pairs, layer_pairs, load_rows
 from bounds.study import Calibration, load_study
 
 SMALL = os.environ.get("LAYERBOUNDS_NOTEBOOK_SMALL") == "1"  # for the tests: seconds
@@ -48,7 +48,7 @@ folder = ROOT / "results" / study.name
 try:
     rows = load_rows(folder)
 except StudyError:
-    from bounds.study.running import run_study  # brings the solvers
+    from bounds.study.run.running import run_study  # brings the solvers
 
     report = run_study(study, results=ROOT / "results", dumps=ROOT / "dumps")
     rows = load_rows(report.results)

@@ -26,7 +26,7 @@ from bounds.theory import (
     sparsity_at_true_bits,
 )
 from layers import SourceError, open_source
-from layers.torch_source import TorchSource
+from layers.networks.torch_module import TorchSource
 
 SMALL = os.environ.get("LAYERBOUNDS_NOTEBOOK_SMALL") == "1"  # for the tests: seconds
 NETWORKS = ("mobilenet-v2", "efficientnet-lite0", "vit-s14")

@@ -47,7 +47,7 @@ def test_files_that_the_readme_points_to_are_there():
 
 
 def test_methods_of_the_readme_exist():
-    from bounds.study.problems import PROBLEMS, methods
+    from bounds.problem.methods import PROBLEMS, methods
 
     text = (ROOT / "README.md").read_text("utf-8")
     table = text.split("## Which method when\n")[1].split("\n## ")[0]

@@ -11,12 +11,12 @@ from bounds import pruning_range, quantization_range
 from bounds.audit.differences import OVERSTATED, Comparison
 from bounds.audit.published import refitted_magnitude, released_codes, released_sdp
 from bounds.errors import SolverError
-from bounds.problem import form
-from bounds.quantization.grid import choose_scale, integer_range
-from bounds.result import TOLERANCE
-from bounds.study.problems import choose_keep
-from bounds.study.solving import round_weights
-from layers.dump import Chunk
+from bounds.problem.gram import form
+from bounds.problem.grid import choose_scale, integer_range
+from bounds.problem.methods import choose_keep
+from bounds.problem.range import TOLERANCE
+from bounds.study.run.solving import round_weights
+from layers.dump.file import Chunk
 
 Floats = NDArray[np.float64]
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from bounds.result import snr
+from bounds.problem.range import snr
 
 Floats = NDArray[np.float64]
 

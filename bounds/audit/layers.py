@@ -7,9 +7,9 @@ from pathlib import Path
 
 from bounds.audit.chunks import audit_chunk, audit_unfolding
 from bounds.audit.differences import Comparison
-from bounds.study.config import LayerChoice, Study
-from bounds.study.tasks import thin_out
-from layers.dump import LayerDump, read_dump
+from bounds.study.plan.config import LayerChoice, Study
+from bounds.study.plan.tasks import thin_out
+from layers.dump.file import LayerDump, read_dump
 
 Tell = Callable[[str], object]
 
@@ -77,7 +77,7 @@ def _dumps(
 ) -> list[tuple[LayerDump, LayerDump | None]]:
     """Each layer's dump, and its plain twin where stride, padding or dilation make one differ."""
     from layers.extract import extract
-    from layers.sources import open_source
+    from layers.networks.source import open_source
 
     source = open_source(choice.source)
     options = {"heldout_count": study.calibration.heldout, "limit": study.calibration.limit}

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from bounds.audit.differences import DIFFERENCES, Comparison
-from bounds.result import snr
+from bounds.problem.range import snr
 
 if TYPE_CHECKING:
     from rich.console import Group

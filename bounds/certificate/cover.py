@@ -13,9 +13,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from bounds.problem import check_problem
-from bounds.pruning.core import make_core
-from bounds.pruning.perspective import multipliers
+from bounds.problem.gram import check_problem
+from bounds.pruning.reduced import make_core
+from bounds.pruning.relaxation.perspective import multipliers
 
 Floats = NDArray[np.float64]
 Pair = tuple[Floats, Floats]

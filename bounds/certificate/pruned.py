@@ -9,10 +9,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bounds.certificate.cover import find_cover
-from bounds.problem import Problem, check_problem
-from bounds.pruning.core import Core, make_core
-from bounds.pruning.perspective import perspective
-from bounds.result import EXACT, HEURISTIC, Range
+from bounds.problem.gram import Problem, check_problem
+from bounds.problem.range import EXACT, HEURISTIC, Range
+from bounds.pruning.reduced import Core, make_core
+from bounds.pruning.relaxation.perspective import perspective
 
 #: Most leaves of a cover; larger trees claim the dual part only.
 LEAVES = 4000

@@ -8,13 +8,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from bounds.problem import check_problem
+from bounds.problem.gram import check_problem
+from bounds.problem.grid import check_scale, integer_range
+from bounds.problem.range import EXACT, HEURISTIC, Range
 from bounds.quantization.codes import CodeProblem, make_codes
-from bounds.quantization.exact import EASY_NODES
-from bounds.quantization.grid import check_scale, integer_range
-from bounds.quantization.relaxation import Dual, integer_shift, solve_channel
-from bounds.quantization.shifted import THETAS, shift
-from bounds.result import EXACT, HEURISTIC, Range
+from bounds.quantization.relaxation.bound import Dual, integer_shift, solve_channel
+from bounds.quantization.search.exact import EASY_NODES
+from bounds.quantization.search.shifted import THETAS, shift
 
 Json = dict[str, Any]
 Floats = NDArray[np.float64]

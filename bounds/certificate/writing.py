@@ -16,12 +16,12 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from bounds.errors import CertificateError, MethodError
-from bounds.result import CERTIFIED, EXACT, HEURISTIC, TOLERANCE, Range
-from layers.record import canonical_json
-from layers.whole_file import write_whole
+from bounds.problem.range import CERTIFIED, EXACT, HEURISTIC, TOLERANCE, Range
+from layers.dump.layer import canonical_json
+from layers.dump.whole_file import write_whole
 
 if TYPE_CHECKING:
-    from layers.dump import Chunk, LayerDump
+    from layers.dump.file import Chunk, LayerDump
 
 #: Searches with more nodes are not repeated by the verifier: only their dual part is claimed.
 SEARCH_NODES = 20_000_000

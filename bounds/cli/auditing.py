@@ -27,8 +27,8 @@ def audit(
 
     from bounds.audit import records, render
     from bounds.audit.layers import audit_study
-    from bounds.figures.style import save_data
-    from bounds.study.toml import load_study
+    from bounds.present.figures.style import save_data
+    from bounds.study.plan.toml import load_study
 
     study = load_study(file)
     widths = tuple(bits or (2, 3, 4, 8))

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 if TYPE_CHECKING:
-    from bounds.gap import Gap
-    from layers.dump import LayerDump
+    from bounds.gap.judge import Gap
+    from layers.dump.file import LayerDump
 
 _SHOWN = 5
 
@@ -43,9 +43,9 @@ def gap(
     from rich.progress import Progress
 
     from bounds.errors import ProblemError
-    from bounds.gap import gap as judge
-    from bounds.weights import read_weights
-    from layers.dump import read_dump
+    from bounds.gap.files import read_weights
+    from bounds.gap.judge import gap as judge
+    from layers.dump.file import read_dump
 
     if not time_limit > 0:
         raise ProblemError(f"--time-limit must be positive seconds or inf, got {time_limit}")
@@ -71,7 +71,7 @@ def gap(
     for line in _lines(layer, found):
         console.print(line, highlight=False, soft_wrap=True)
     if out is not None:
-        from bounds.figures.style import save_data
+        from bounds.present.figures.style import save_data
 
         typer.echo(save_data(_records(found), out))
 
@@ -91,8 +91,8 @@ def _lines(layer: LayerDump, found: Gap) -> list[str]:
     """What is known, a sentence a line."""
     import math
 
-    from bounds.gap import worst_channels
-    from bounds.study.problems import QUANTIZATION
+    from bounds.gap.judge import worst_channels
+    from bounds.problem.methods import QUANTIZATION
 
     settled = ", ".join(f"{count} {status}" for status, count in found.statuses.items() if count)
     lines = [
@@ -140,7 +140,7 @@ def _told(gap: float) -> str:
 
 
 def _records(found: Gap) -> list[dict[str, object]]:
-    from bounds.result import snr
+    from bounds.problem.range import snr
 
     return [
         {

@@ -20,8 +20,8 @@ from rich.progress import (
 from rich.progress import Task as Bar
 from rich.text import Text
 
-from bounds.study.running import Observer, Outcome
-from bounds.study.tasks import Task
+from bounds.study.plan.tasks import Task
+from bounds.study.run.running import Observer, Outcome
 
 #: Seconds the rate is averaged over: methods differ a thousandfold in what a problem costs.
 RATE_SECONDS = 600.0

@@ -22,9 +22,9 @@ def figure(
 ) -> None:
     """Draw a figure of a study as PNG and PDF, and its data as CSV for pgfplots."""
     from bounds.errors import StudyError
-    from bounds.figures import KINDS, save_data, save_figure
-    from bounds.ranges import load_rows
-    from bounds.study.store import results_path
+    from bounds.present.figures import KINDS, save_data, save_figure
+    from bounds.results.ranges import load_rows
+    from bounds.results.table import results_path
 
     if kind not in KINDS:
         raise StudyError(f"unknown figure {kind!r}; choose from {', '.join(KINDS)}")
@@ -42,11 +42,11 @@ def table(
 ) -> None:
     """Write the tables of a study: booktabs LaTeX, CSV and BibTeX, and say what was proven."""
     from bounds.errors import StudyError
-    from bounds.figures.style import save_data
-    from bounds.latex import BIBTEX, range_table, verdict_table
-    from bounds.ranges import load_rows
-    from bounds.study.store import replacing, results_path
-    from bounds.summary import records, statement, summarise
+    from bounds.present.figures.style import save_data
+    from bounds.present.latex import BIBTEX, range_table, verdict_table
+    from bounds.results.ranges import load_rows
+    from bounds.results.summary import records, statement, summarise
+    from bounds.results.table import replacing, results_path
 
     rows = load_rows(results)
     summaries = summarise(rows)
@@ -72,8 +72,8 @@ def report(
     out: Annotated[Path | None, typer.Option(help="The HTML file to write.")] = None,
 ) -> None:
     """Write one HTML page about a study, readable offline: verdicts, figures, tables."""
-    from bounds.report import write_report
-    from bounds.study.store import results_path
+    from bounds.present.report import write_report
+    from bounds.results.table import results_path
 
     path = results_path(results).with_name("report.html") if out is None else out
     typer.echo(write_report(results, path))
@@ -93,10 +93,10 @@ def anytime(
 ) -> None:
     """Draw how bound and attained SNR of one problem close in on each other as search goes on."""
     from bounds.errors import ProblemError
-    from bounds.figures import anytime_data, anytime_figure, save_data, save_figure, trace
-    from bounds.quantization.grid import choose_scale
-    from bounds.study.solving import round_weights
-    from layers.dump import read_dump
+    from bounds.present.figures import anytime_data, anytime_figure, save_data, save_figure, trace
+    from bounds.problem.grid import choose_scale
+    from bounds.study.run.solving import round_weights
+    from layers.dump.file import read_dump
 
     if (bits is None) == (keep is None):
         raise ProblemError("give either --bits, for quantization, or --keep, for pruning")

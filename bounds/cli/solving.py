@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 if TYPE_CHECKING:
-    from bounds.result import Range
-    from layers.dump import Chunk, LayerDump
+    from bounds.problem.range import Range
+    from layers.dump.file import Chunk, LayerDump
 
 
 def solve(
@@ -48,10 +48,10 @@ def solve(
     from rich.table import Table
 
     from bounds.certificate import Solved, write_certificate
-    from bounds.study.config import Solve, check
-    from bounds.study.problems import check_problem_name, choose_keep
-    from bounds.study.solving import Piece, prune, quantize, round_weights
-    from layers.dump import read_dump
+    from bounds.problem.methods import check_problem_name, choose_keep
+    from bounds.study.plan.config import Solve, check
+    from bounds.study.run.solving import Piece, prune, quantize, round_weights
+    from layers.dump.file import read_dump
 
     check_problem_name(problem)
     # The rules of a study's [solve] hold here too, in the same words.
@@ -182,7 +182,7 @@ def _cells(ranges: list[Range]) -> list[str]:
     """SNRs and errors of ranges taken together, and their statuses counted."""
     import numpy as np
 
-    from bounds.result import CERTIFIED, EXACT, HEURISTIC, snr
+    from bounds.problem.range import CERTIFIED, EXACT, HEURISTIC, snr
 
     energy, lower, upper = (
         np.concatenate([getattr(r, name) for r in ranges]) for name in ("energy", "lower", "upper")
@@ -201,8 +201,8 @@ def methods() -> None:
     """List the methods for both problems."""
     from rich.console import Console
 
-    from bounds.study.problems import PROBLEMS
-    from bounds.study.problems import methods as known
+    from bounds.problem.methods import PROBLEMS
+    from bounds.problem.methods import methods as known
 
     for problem in PROBLEMS:
         Console().print(f"{problem}: {', '.join(known(problem))}", highlight=False)

@@ -29,17 +29,17 @@ def study(
 
     from rich.console import Console
 
-    from bounds.figures import range_figure, save_figure
-    from bounds.ranges import load_rows
-    from bounds.study.toml import load_study
-    from bounds.tables import render, study_table
+    from bounds.present.figures import range_figure, save_figure
+    from bounds.present.terminal import render, study_table
+    from bounds.results.ranges import load_rows
+    from bounds.study.plan.toml import load_study
 
     wanted = load_study(file)
     if workers is not None:
         wanted = replace(wanted, solve=replace(wanted.solve, workers=workers))
 
     from bounds.cli.progress import ConsoleObserver
-    from bounds.study.running import run_study
+    from bounds.study.run.running import run_study
 
     console = Console()
     with ConsoleObserver(console) as observer:

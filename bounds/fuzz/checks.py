@@ -18,7 +18,7 @@ from bounds.fuzz.optima import (
     supports,
 )
 from bounds.fuzz.rational import ExactForm, NotSemidefinite
-from bounds.result import CERTIFIED, ENERGY_FLOOR, EXACT, HEURISTIC, TOLERANCE, Range
+from bounds.problem.range import CERTIFIED, ENERGY_FLOOR, EXACT, HEURISTIC, TOLERANCE, Range
 
 #: Pruning bounds on singular Grams hold inside this region only, and say so in a note.
 REACH = 100.0

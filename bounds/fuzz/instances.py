@@ -9,7 +9,7 @@ import numpy as np
 from numpy.random import Generator
 from numpy.typing import NDArray
 
-from bounds.quantization.grid import integer_range
+from bounds.problem.grid import integer_range
 
 Floats = NDArray[np.float64]
 

@@ -11,8 +11,8 @@ from functools import lru_cache
 import numpy as np
 from numpy.typing import NDArray
 
-from bounds.definite import power_of_two_balance
 from bounds.fuzz.rational import ExactForm
+from bounds.linalg.definite import power_of_two_balance
 
 Floats = NDArray[np.float64]
 Extended = NDArray[np.longdouble]

@@ -13,7 +13,7 @@ from typing import Any
 from bounds.errors import MethodError, ProblemError
 from bounds.fuzz.checks import Finding, Truth, check_range, finding
 from bounds.fuzz.instances import PROBLEMS, Instance, make_instance
-from bounds.result import TOLERANCE, Range
+from bounds.problem.range import TOLERANCE, Range
 
 #: Checked unless others are named: all that need no external solver.
 FAST_METHODS = {
@@ -108,8 +108,8 @@ def fuzz(
 
 def choose(problem: str, methods: Sequence[str] | None) -> dict[str, tuple[str, ...]]:
     """The methods to run for each problem."""
-    from bounds.pruning import METHODS as PRUNING
-    from bounds.quantization import METHODS as QUANTIZATION
+    from bounds.pruning.solve import METHODS as PRUNING
+    from bounds.quantization.solve import METHODS as QUANTIZATION
 
     if problem not in (*PROBLEMS, "both"):
         raise MethodError(f"unknown problem {problem!r}; choose from {', '.join(PROBLEMS)}, both")
@@ -176,7 +176,7 @@ def check_instance(
 
 def _runs(method: str, instance: Instance) -> Iterator[dict[str, Any]]:
     """Plain; interrupted by nodes and the clock; with two-variable cuts; in the paper's box."""
-    from bounds.quantization import PAIRED
+    from bounds.quantization.solve import PAIRED
 
     turn = instance.index // 2  # the two problems may alternate
     yield {}
@@ -194,13 +194,13 @@ def _runs(method: str, instance: Instance) -> Iterator[dict[str, Any]]:
 def solve(instance: Instance, method: str, **options: Any) -> Range:
     """Run ``method`` of the instance's problem."""
     if instance.problem == "quantization":
-        from bounds.quantization import quantization_range
+        from bounds.quantization.solve import quantization_range
 
         return quantization_range(
             instance.gram, instance.weights, bits=instance.bits, scale=instance.scale,
             method=method, **options,
         )  # fmt: skip
-    from bounds.pruning import pruning_range
+    from bounds.pruning.solve import pruning_range
 
     keep = instance.keep if instance.pattern is None else None
     return pruning_range(

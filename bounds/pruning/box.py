@@ -11,9 +11,9 @@ from numba import njit
 from numpy.typing import NDArray
 
 from bounds.errors import ProblemError
-from bounds.problem import Floats, Problem, form, rounding_factor
-from bounds.pruning.core import Box, Core, Ints, Mask
-from bounds.pruning.dense import factor_definite, solve_factored
+from bounds.linalg.ldl import factor_definite, solve_factored
+from bounds.problem.gram import Floats, Problem, form, rounding_factor
+from bounds.pruning.reduced import Box, Core, Ints, Mask
 
 
 def paper_box(problem: Problem, factor: float) -> Box:

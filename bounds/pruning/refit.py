@@ -9,8 +9,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from bounds.problem import Floats, form, form_upper, rounding_factor
-from bounds.pruning.core import Core, Mask
+from bounds.problem.gram import Floats, form, form_upper, rounding_factor
+from bounds.pruning.reduced import Core, Mask
 
 
 def refit(core: Core, masks: Mask, rows: np.ndarray | None = None) -> Floats:

@@ -8,19 +8,19 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from bounds.errors import MethodError
-from bounds.limits import Limits
-from bounds.problem import Floats, Problem, check_problem, form_lower
+from bounds.problem.gram import Floats, Problem, check_problem, form_lower
+from bounds.problem.limits import Limits
+from bounds.problem.range import Range, make_range
+from bounds.problem.scaling import find_units
+from bounds.problem.sparsity import budget
 from bounds.pruning.box import box_refit, paper_box
-from bounds.pruning.budget import budget
-from bounds.pruning.core import Box, Core, Mask, make_core
-from bounds.pruning.exact import exact
-from bounds.pruning.miqp import scip
-from bounds.pruning.perspective import proven_multipliers
+from bounds.pruning.heuristics.selection import backward, forward, magnitude
+from bounds.pruning.heuristics.swap import swap
+from bounds.pruning.reduced import Box, Core, Mask, make_core
 from bounds.pruning.refit import refit
-from bounds.pruning.selection import backward, forward, magnitude
-from bounds.pruning.swap import swap
-from bounds.result import Range, make_range
-from bounds.units import find_units
+from bounds.pruning.relaxation.perspective import proven_multipliers
+from bounds.pruning.search.exact import exact
+from bounds.pruning.search.scip import scip
 
 METHODS = (
     "magnitude",

@@ -14,8 +14,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bounds.errors import ProblemError
-from bounds.problem import Problem, form_upper
-from bounds.quantization.boxqp import box_minimisers
+from bounds.linalg.boxqp import box_minimisers
+from bounds.problem.gram import Problem, form_upper
 from bounds.quantization.factor import Factor, factorise
 
 #: Largest weight in units of the scale; squares of larger ones overflow.

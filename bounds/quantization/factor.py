@@ -8,7 +8,7 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
-from bounds.definite import eigenvalue_lower_bound
+from bounds.linalg.definite import eigenvalue_lower_bound
 
 Floats = NDArray[np.float64]
 Extended = NDArray[np.longdouble]

@@ -5,6 +5,13 @@ Gram matrix, only the squared error of the weights themselves, as an SNR in dB. 
 ``Density`` (normal, Student-t, truncated anywhere) or the ``Sample`` of a weight tensor.
 """
 
+from bounds.problem.storage import (
+    mask_bits,
+    pruning_bits,
+    quantization_bits,
+    sparsity_at_bits,
+    sparsity_at_true_bits,
+)
 from bounds.theory.density import Density
 from bounds.theory.error import (
     Distribution,
@@ -18,13 +25,6 @@ from bounds.theory.error import (
     quantize,
 )
 from bounds.theory.sample import Sample
-from bounds.theory.storage import (
-    mask_bits,
-    pruning_bits,
-    quantization_bits,
-    sparsity_at_bits,
-    sparsity_at_true_bits,
-)
 
 __all__ = [
     "Density",

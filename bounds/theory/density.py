@@ -11,8 +11,8 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from bounds.errors import ProblemError
+from bounds.problem.storage import check_sparsity
 from bounds.theory import moments
-from bounds.theory.checks import check_sparsity
 
 Floats = NDArray[np.float64]
 

@@ -29,8 +29,9 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy.optimize import minimize_scalar
 
-from bounds.result import snr
-from bounds.theory.checks import check_sparsity, check_step, code_range
+from bounds.problem.grid import check_step, integer_range
+from bounds.problem.range import snr
+from bounds.problem.storage import check_sparsity
 from bounds.theory.density import Density
 from bounds.theory.sample import Sample, kept
 
@@ -75,7 +76,7 @@ def quantization_error(
     Raises:
         ProblemError: bits or step out of range.
     """
-    lo, hi = code_range(bits)
+    lo, hi = integer_range(bits)
     step = optimal_step(distribution, bits) if step is None else check_step(step)
     beyond = distribution.squared_excess(step * hi)[0], distribution.squared_excess(-step * lo)[1]
     return QuantizationError(step, _total(distribution, bits, step), sum(beyond))
@@ -86,7 +87,7 @@ def quantization_snr(distribution: Distribution, bits: int, step: float | None =
 
     19.26 dB for the standard normal at 4 bits.
     """
-    code_range(bits)
+    integer_range(bits)
     step = optimal_step(distribution, bits) if step is None else check_step(step)
     return snr(distribution.second_moment, _total(distribution, bits, step))
 
@@ -114,7 +115,7 @@ def optimal_step(distribution: Distribution, bits: int) -> float:
     The error has several local minima in the step at few bits; the search looks at 400 steps (64
     above 8 bits, where it is smooth), from 0.1 root mean squares to the widest weight.
     """
-    lo, hi = code_range(bits)
+    lo, hi = integer_range(bits)
     rms = math.sqrt(distribution.second_moment)
     widest = min(distribution.widest, _FARTHEST * rms)
     points = 400 if bits <= 8 else 64
@@ -133,7 +134,7 @@ def optimal_step(distribution: Distribution, bits: int) -> float:
 
 def quantize(values: ArrayLike, bits: int, step: float) -> Floats:
     """``Q(w)``: each value rounded to the nearest code times ``step``; same shape."""
-    lo, hi = code_range(bits)
+    lo, hi = integer_range(bits)
     step = check_step(step)
     return step * np.clip(np.rint(np.asarray(values, np.float64) / step), lo, hi)
 
@@ -153,7 +154,7 @@ def prune(values: ArrayLike, sparsity: float) -> Floats:
 
 def _total(distribution: Distribution, bits: int, step: float) -> float:
     """``E[(w-Q(w))^2]`` in the closed form above."""
-    lo, hi = code_range(bits)
+    lo, hi = integer_range(bits)
     boundaries = np.arange(1, 1 - lo, dtype=np.float64) - 0.5
     above, below = distribution.excess(step * boundaries)
     return max(distribution.second_moment - 2 * step * (above[:hi].sum() + below.sum()), 0.0)

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from bounds.errors import ProblemError
-from bounds.theory.checks import check_sparsity
+from bounds.problem.storage import check_sparsity
 
 Floats = NDArray[np.float64]
 

@@ -21,9 +21,9 @@ from typing import TypeVar
 import numpy as np
 
 from bounds import pruning_range
-from layers.dump import read_dump
+from layers.dump.file import read_dump
 from tests.benchmarks.rows import Row, write_csv
-from tests.bounds.pruning.reference import Answer, gurobi, okridge, relaxation
+from tests.references.pruning import Answer, gurobi, okridge, relaxation
 
 Result = TypeVar("Result")
 

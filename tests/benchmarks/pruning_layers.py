@@ -17,7 +17,7 @@ from pathlib import Path
 import numpy as np
 
 from bounds import pruning_range
-from layers.dump import read_dump
+from layers.dump.file import read_dump
 from tests.benchmarks.rows import Row, show, write_csv
 
 HEURISTICS = ("magnitude", "magnitude-ls", "obs", "forward", "swap")

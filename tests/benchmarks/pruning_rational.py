@@ -10,7 +10,7 @@ from __future__ import annotations
 import sys
 import time
 
-from tests.bounds.pruning.rational import breaches, instances
+from tests.references.rational import breaches, instances
 
 
 def main(count: int, seed: int) -> None:

@@ -19,15 +19,15 @@ from typing import TypeVar
 
 import numpy as np
 
-from bounds.problem import check_problem
-from bounds.quantization import choose_scale, quantization_range
+from bounds.problem.gram import check_problem
+from bounds.problem.grid import check_scale, integer_range
 from bounds.quantization.codes import CodeProblem, make_codes
-from bounds.quantization.grid import check_scale, integer_range
-from bounds.quantization.model import solve_relaxation
-from bounds.quantization.relaxation import solve_channel
-from layers.dump import read_dump
+from bounds.quantization.relaxation.bound import solve_channel
+from bounds.quantization.relaxation.conic import solve_relaxation
+from bounds.quantization.solve import choose_scale, quantization_range
+from layers.dump.file import read_dump
 from tests.benchmarks.rows import Row, write_csv
-from tests.bounds.quantization.reference import gurobi, scip
+from tests.references.quantization import gurobi, scip
 
 Result = TypeVar("Result")
 

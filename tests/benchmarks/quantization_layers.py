@@ -17,8 +17,8 @@ from pathlib import Path
 
 import numpy as np
 
-from bounds.quantization import choose_scale, quantization_range
-from layers.dump import read_dump
+from bounds.quantization.solve import choose_scale, quantization_range
+from layers.dump.file import read_dump
 from tests.benchmarks.rows import Row, show, write_csv
 
 HEURISTICS = ("rtn", "gptq", "descent", "beam")

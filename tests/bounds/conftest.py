@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from bounds.study import Study
-from bounds.study.running import Report, run_study
-from tests.bounds.study_cases import tiny_study
+from bounds.study.run.running import Report, run_study
+from tests.bounds.study.study_cases import tiny_study
 from tests.layers.tiny import write_images
 
 

@@ -17,14 +17,14 @@ from torch import nn
 
 from bounds import pruning_range, quantization_range
 from bounds.errors import LayerboundsError, MethodError, ProblemError
-from bounds.pruning import METHODS as PRUNING
-from bounds.quantization import METHODS as QUANTIZATION
-from bounds.quantization.grid import choose_scale
+from bounds.problem.grid import choose_scale
+from bounds.pruning.solve import METHODS as PRUNING
+from bounds.quantization.solve import METHODS as QUANTIZATION
 from bounds.study import format_study
-from layers.dump import FORMAT, VERSION, dump_path, read_dump, write_dump
-from layers.preprocessing import Preprocessing
-from tests.bounds import test_cli
-from tests.bounds.study_cases import TINY, tiny_study
+from layers.dump.file import FORMAT, VERSION, dump_path, read_dump, write_dump
+from layers.images.preprocessing import Preprocessing
+from tests.bounds.cli import test_cli
+from tests.bounds.study.study_cases import TINY, tiny_study
 from tests.layers import tiny
 
 cli = test_cli.cli  # the same fixture
@@ -82,12 +82,12 @@ def test_numbers_that_define_no_problem(name):
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"bits": 0}, "bits must be between 1 and 16, got 0"),
-        ({"bits": 17}, "bits must be between 1 and 16, got 17"),
-        ({"bits": -3}, "bits must be between"),
-        ({"bits": 2.5}, "bits must be an integer"),
-        ({"bits": True}, "bits must be an integer"),
-        ({"bits": "4"}, "bits must be an integer"),
+        ({"bits": 0}, "bits must be a whole number from 1 to 16, got 0"),
+        ({"bits": 17}, "bits must be a whole number from 1 to 16, got 17"),
+        ({"bits": -3}, "bits must be a whole number"),
+        ({"bits": 2.5}, "bits must be a whole number"),
+        ({"bits": True}, "bits must be a whole number"),
+        ({"bits": "4"}, "bits must be a whole number"),
         ({"scale": 0.0}, "scale must be positive"),
         ({"scale": -0.1}, "scale must be positive"),
         ({"scale": np.nan}, "scale must be positive"),
@@ -274,7 +274,7 @@ class Payload:
 
 
 def pickled() -> tuple[nn.Module, Preprocessing]:
-    from layers.checkpoint import load_state
+    from layers.networks.checkpoint import load_state
 
     load_state(Path(Payload.where).with_name("checkpoint.pt"))
     raise AssertionError("it was read")

@@ -17,8 +17,8 @@ pytest.importorskip("flint", reason="the verify extra is not installed")
 
 from bounds.certificate import write_certificate
 from bounds.verify import Refused, main, verify
-from layers.dump import LayerDump, write_dump
-from tests.bounds.certificate_cases import (
+from layers.dump.file import LayerDump, write_dump
+from tests.bounds.certificate.certificate_cases import (
     certificate,
     forged,
     make_dump,

@@ -24,7 +24,13 @@ from bounds.verify import (
     pruning_dual,
     quantization_dual,
 )
-from tests.bounds.certificate_cases import certificate, make_dump, optimum, parsed, pruned
+from tests.bounds.certificate.certificate_cases import (
+    certificate,
+    make_dump,
+    optimum,
+    parsed,
+    pruned,
+)
 
 
 def chunk_of(gram: np.ndarray, weights: np.ndarray) -> Chunk:

@@ -7,12 +7,12 @@ import numpy as np
 import pytest
 import torch
 
-from layers.calibration import load_calibration
-from layers.dump import read_dump
+from layers.dump.file import read_dump
 from layers.errors import CaptureError, DumpError
 from layers.extract import PLAIN, extract, list_layers
-from layers.preprocessing import Preprocessing
-from layers.torch_source import TorchSource
+from layers.images.calibration import load_calibration
+from layers.images.preprocessing import Preprocessing
+from layers.networks.torch_module import TorchSource
 from tests.layers.tiny import network, write_images
 
 TINY = "tests.layers.tiny:network"

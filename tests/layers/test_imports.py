@@ -24,7 +24,7 @@ def imported_after(statement: str) -> set[str]:
     ("statement", "unwanted"),
     [
         ("import layers", {"torch", "numpy", "PIL", "onnx", "safetensors"}),
-        ("import layers.dump; from layers import read_dump", {"torch", "PIL", "onnx"}),
+        ("import layers.dump.file; from layers import read_dump", {"torch", "PIL", "onnx"}),
         ("from layers import open_source, source_names; source_names()", {"torch", "onnx"}),
         ("import layers.errors", {"torch", "numpy"}),
     ],

@@ -9,8 +9,8 @@ import torch
 from PIL import Image
 from torch import Tensor, nn
 
-from layers.calibration import Calibration, load_calibration
-from layers.preprocessing import Preprocessing
+from layers.images.calibration import Calibration, load_calibration
+from layers.images.preprocessing import Preprocessing
 
 
 class TinyNet(nn.Module):

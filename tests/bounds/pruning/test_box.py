@@ -6,11 +6,11 @@ import numpy as np
 import pytest
 
 from bounds import pruning_range
-from bounds.problem import check_problem
+from bounds.problem.gram import check_problem
 from bounds.pruning.box import box_lower, box_refit, paper_box
-from bounds.pruning.core import make_core
+from bounds.pruning.reduced import make_core
 from bounds.pruning.refit import core_upper, refit
-from tests.bounds.pruning.instances import brute_force_boxed, problem
+from tests.references.pruning_instances import brute_force_boxed, problem
 
 KINDS = ("random", "uneven", "ill-conditioned")
 

@@ -9,8 +9,8 @@ import pytest
 
 from bounds import pruning_range
 from bounds.errors import ProblemError
-from bounds.pruning import METHODS
-from tests.bounds.pruning.instances import KINDS, brute_force_pattern, problem
+from bounds.pruning.solve import METHODS
+from tests.references.pruning_instances import KINDS, brute_force_pattern, problem
 
 FAST = tuple(m for m in METHODS if m != "scip")
 

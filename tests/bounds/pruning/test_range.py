@@ -12,10 +12,10 @@ import pytest
 
 from bounds import pruning_range
 from bounds.errors import MethodError, ProblemError
-from bounds.pruning import METHODS
-from bounds.pruning.miqp import FEASIBILITY
-from tests.bounds.pruning.instances import KINDS, brute_force, brute_force_boxed, problem
-from tests.bounds.pruning.reference import gurobi, relaxation
+from bounds.pruning.search.scip import FEASIBILITY
+from bounds.pruning.solve import METHODS
+from tests.references.pruning import gurobi, relaxation
+from tests.references.pruning_instances import KINDS, brute_force, brute_force_boxed, problem
 
 FAST = tuple(m for m in METHODS if m != "scip")
 

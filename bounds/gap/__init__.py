@@ -1,0 +1,1 @@
+"""Somebody else's compressed weights, held against what is proven."""

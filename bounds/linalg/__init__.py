@@ -1,0 +1,1 @@
+"""Small dense kernels, and rounding that is proven rather than hoped for."""

@@ -1,0 +1,82 @@
+"""The table of a study: per layer and bit width what is attained, what is proven, who wins."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from itertools import groupby
+from typing import TYPE_CHECKING
+
+from bounds.results.ranges import Known, Pair, Row, chunk_pairs, layer_pairs
+from bounds.results.verdicts import UNDECIDED
+
+if TYPE_CHECKING:
+    from rich.console import Group
+    from rich.table import Table
+
+TITLE = "SNR in dB at equal storage, per chunk (each compressed by itself; errors summed)"
+KEY = (
+    "quick: attained without search; best: by any method; bound: proven, no weights do better.\n"
+    "proven better: attains more than the other can reach, by at least so many dB.\n"
+    "exact: problems solved to optimality, out of how many."
+)
+
+
+def study_table(rows: Iterable[Row]) -> list[Pair]:
+    """What the table shows: one pair per layer and bit width, in the order of ``rows``."""
+    return layer_pairs(chunk_pairs(rows))
+
+
+def render(pairs: Sequence[Pair]) -> Group:
+    """``study_table`` for the terminal, a table per layer with the same columns, in 80 columns."""
+    from rich.console import Group
+    from rich.text import Text
+
+    parts: list[Text | Table] = [Text(TITLE), Text()]
+    for (source, layer), group in groupby(pairs, key=lambda pair: (pair.source, pair.layer)):
+        lines = list(group)
+        plural = "s" if lines[0].chunks > 1 else ""
+        parts.append(Text(f"{source} {layer}, {lines[0].chunks} chunk{plural}", style="bold"))
+        parts += [_layer_table(lines), Text()]
+    return Group(*parts, Text(KEY, style="dim"))
+
+
+def _layer_table(pairs: Sequence[Pair]) -> Table:
+    from rich import box
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table(box=box.SIMPLE_HEAD, show_edge=False, padding=0)
+    table.add_column("bits", justify="right")
+    for problem in ("quantization", "pruning"):
+        heading = f"{problem:^20}\n quick   best  bound"
+        table.add_column(heading, justify="right", width=20, no_wrap=True)
+    table.add_column("proven better", width=13)
+    table.add_column("by", justify="right", width=6)
+    table.add_column("exact", justify="right", min_width=9)
+    for pair in pairs:
+        verdict = pair.verdict
+        table.add_row(
+            str(pair.bits),
+            _decibels(pair.quantization),
+            _decibels(pair.pruning),
+            Text(verdict.winner, style="dim" if verdict.winner == UNDECIDED else ""),
+            f"{verdict.margin:+.2f}",
+            _settled(pair),
+        )
+    return table
+
+
+def _decibels(known: Known) -> str:
+    values = known.snr_reached, known.snr_attained, known.snr_bound
+    return " ".join(f"{value:6.2f}" for value in values)
+
+
+def _settled(pair: Pair) -> str:
+    """How many channel problems are exact, out of how many, and how many of the rest certified."""
+    both = (pair.quantization, pair.pruning)
+    exact, certified, total = (
+        sum(getattr(known, name) for known in both) for name in ("exact", "certified", "channels")
+    )
+    if exact == total:
+        return f"all {total}"
+    return f"{exact}/{total}" + (f"\n{certified} certified" if certified else "")

@@ -1,0 +1,1 @@
+"""Masks that practical methods reach: attained errors, no proof."""

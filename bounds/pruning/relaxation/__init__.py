@@ -1,0 +1,1 @@
+"""The perspective relaxation and its dual, verified."""

@@ -1,0 +1,1 @@
+"""The exact optimum by branch and bound, and bounds of unfinished searches."""

@@ -1,0 +1,1 @@
+"""Codes that practical methods reach: attained errors, no proof."""

@@ -1,0 +1,74 @@
+"""Upper bounds: codes that practical methods reach, and the best of them improved by descent."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from bounds.quantization.centred import arranged, centre
+from bounds.quantization.codes import CodeProblem
+from bounds.quantization.heuristics.beam import beam_codes
+from bounds.quantization.heuristics.descent import descend_from
+from bounds.quantization.heuristics.rounding import gptq, round_to_nearest, successive_rounding
+from bounds.quantization.relaxation.bound import Dual
+
+Floats = NDArray[np.float64]
+
+SAMPLES = 50
+BEAM_WIDTH = 32
+
+
+def nearest(codes: CodeProblem) -> Floats:
+    """Round to nearest (method ``rtn``)."""
+    return round_to_nearest(codes.targets, codes.lo, codes.hi)
+
+
+def gptq_codes(codes: CodeProblem) -> Floats:
+    """GPTQ with activation order and its usual damping (method ``gptq``)."""
+    return gptq(codes.gram, codes.targets, codes.lo, codes.hi)
+
+
+def descent(codes: CodeProblem) -> Floats:
+    """Box-aware descent with pair moves from several roundings (method ``descent``).
+
+    Starts: nearest, GPTQ, nearest plane in the search's own order around the minimiser over the box
+    (which is what matters when weights are clipped), and that minimiser rounded.
+    """
+    factor = codes.factor
+    order = factor.order
+    plane = np.empty_like(codes.start)
+    plane[:, order] = successive_rounding(
+        factor.factor,
+        np.ascontiguousarray(codes.start[:, order]),
+        codes.lo,
+        codes.hi,
+    )
+    starts = np.stack([nearest(codes), gptq_codes(codes), plane, np.rint(codes.start)])
+    return descend_from(codes.gram, codes.targets, starts, float(codes.lo), float(codes.hi))
+
+
+def beam(codes: CodeProblem, width: int = BEAM_WIDTH) -> Floats:
+    """K-best beam search, then descent (method ``beam``)."""
+    factor = codes.factor
+    centred = centre(codes, codes.start)
+    points, slopes, lo, hi, origin = arranged(codes, factor, centred)
+    found = np.empty_like(points)
+    found[:, factor.order] = beam_codes(factor.factor, points, slopes, lo, hi, width) + origin
+    return descend_from(codes.gram, codes.targets, found[None], float(codes.lo), float(codes.hi))
+
+
+def park_boyd(codes: CodeProblem, c: int, dual: Dual, seed: int) -> Floats:
+    """Randomised rounding of the SDP's solution, each sample improved by descent (n,).
+
+    Park & Boyd, *A semidefinite programming method for integer convex quadratic minimization*,
+    Optim. Lett. 2017, Section 4: samples from a normal with the relaxation's mean and covariance,
+    rounded (here also clipped to the box before, not after, the descent).
+    """
+    rng = np.random.default_rng([seed, c])
+    values, vectors = np.linalg.eigh((dual.covariance + dual.covariance.T) / 2)
+    root = vectors * np.sqrt(np.maximum(values, 0.0))
+    samples = dual.mean + rng.standard_normal((SAMPLES, codes.features)) @ root.T
+    starts = round_to_nearest(np.vstack([dual.mean, samples]), codes.lo, codes.hi)
+    return descend_from(
+        codes.gram, codes.targets[c : c + 1], starts[:, None, :], float(codes.lo), float(codes.hi)
+    )[0]

@@ -1,0 +1,1 @@
+"""Lower bounds from duals, verified in our own arithmetic."""

@@ -1,0 +1,1 @@
+"""The exact optimum by enumeration, and bounds of unfinished searches."""

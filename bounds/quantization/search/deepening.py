@@ -1,0 +1,181 @@
+"""The search of one hard channel: straight to the optimum, or as far as its limits let it prove.
+
+A finished walk proves that no codes cost less than its radius, whether or not any were found. Where
+the whole tree is too large for the limits, walks of smaller radius are closed instead, the radius
+as large as the estimated tree allows: depth first, in no memory, yet with the bound a best-first
+search of as many nodes would leave (iterative deepening: Korf, Artificial Intelligence 27, 1985).
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
+
+from bounds.problem.limits import Limits
+from bounds.quantization.codes import CodeProblem
+from bounds.quantization.heuristics.attained import beam
+from bounds.quantization.relaxation.bound import solve_channel
+from bounds.quantization.search.bounding import proven
+from bounds.quantization.search.enumeration import Walk, open_bound, walk_on
+from bounds.quantization.search.shifted import PROBES, Arguments, Shifted, shifts
+
+Floats = NDArray[np.float64]
+
+SLICE_NODES = 1_000_000
+BEAM_WIDTH, WIDE_BEAM = 128, 4096
+#: The first walk shows how fast this problem is walked and how far its tree is from the estimate,
+#: the next the same for a larger tree; those after it use up what is left.
+FIRST_NODES = 1_000_000
+SHARES = (0.0, 0.15, 0.9)
+WORTHWHILE = 1.5  # a further walk must be this much larger than any before
+RADIUS_STEPS = 8
+LARGE, PROBES_LARGE = 1e8, 2000  # trees from this size on deserve a better estimate
+SPEED = 1e7  # nodes a second, until it is measured
+
+
+@dataclass
+class Budget:
+    """Nodes and seconds of one channel, spent and left."""
+
+    limits: Limits
+    spent: int
+    begin: float = field(default_factory=time.perf_counter)
+    nodes: int = 0
+    walking: float = 0.0
+
+    @property
+    def seconds_left(self) -> float:
+        """Seconds left, infinite without a limit."""
+        if self.limits.seconds is None:
+            return np.inf
+        return self.limits.seconds - (time.perf_counter() - self.begin)
+
+    @property
+    def room(self) -> float:
+        """Nodes left of the node limit."""
+        return np.inf if self.limits.nodes is None else self.limits.nodes - self.spent - self.nodes
+
+    @property
+    def left(self) -> float:
+        """Nodes left of both limits, at the speed seen so far."""
+        speed = self.nodes / self.walking if self.nodes else SPEED
+        return min(self.room, max(self.seconds_left, 0.0) * speed)
+
+    @property
+    def over(self) -> bool:
+        """Whether a limit is met."""
+        return self.room <= 0 or self.seconds_left <= 0
+
+    def walk(self, arguments: Arguments, walk: Walk) -> int:
+        """Walk until the tree is closed or a limit is met; returns the nodes visited."""
+        begin, before = time.perf_counter(), self.nodes
+        while not walk.finished and not self.over:
+            room = int(min(SLICE_NODES, self.room))
+            self.nodes += walk_on(*arguments, room, *walk.arrays())
+        self.walking += time.perf_counter() - begin
+        return self.nodes - before
+
+
+@dataclass
+class Found:
+    """Best codes (n,) so far, the best bound proven (energy units), and if that is the optimum."""
+
+    codes: Floats
+    lower: float
+    finished: bool = False
+    nodes: int = 0
+
+    def improve(self, codes: CodeProblem, others: Sequence[Floats]) -> None:
+        """Take the cheapest of the codes held and ``others``, each (n,)."""
+        all_codes = np.stack([self.codes, *others])
+        self.codes = all_codes[int(np.argmin(codes.costs(all_codes)))]
+
+
+def search_hard(codes: CodeProblem, c: int, incumbent: Floats, limits: Limits, spent: int) -> Found:
+    """Search channel ``c`` from codes ``incumbent`` (n,), ``spent`` nodes having been visited."""
+    budget = Budget(limits, spent)
+    single = codes.channel(c)
+    dual = solve_channel(single, 0)
+    found = Found(incumbent, dual.lower)
+    found.improve(single, [beam(single, BEAM_WIDTH)[0]])
+    candidates = shifts(single, dual)
+    whole = [s.nodes(s.radius(found.codes)) for s in candidates]
+    order = np.argsort(whole)
+    candidates, whole = [candidates[i] for i in order], whole[order[0]]
+    bias, largest, stage = 1.0, 0, 0  # bias: nodes visited over nodes estimated
+    while not (found.finished or budget.over):
+        left = budget.left
+        if left < np.inf:
+            target = max(SHARES[min(stage, len(SHARES) - 1)] * left, min(FIRST_NODES, left / 2))
+        else:
+            target = np.inf
+        plan = None
+        if whole * bias > target >= WORTHWHILE * largest:
+            if stage == 2 and WIDE_BEAM * single.features < 0.05 * left:
+                found.improve(single, [beam(single, WIDE_BEAM)[0]])
+            plan = widest(candidates, found, target / bias)
+        # Where no smaller walk pays, by estimates that may be wrong, all that is left goes here.
+        chosen, radius, size = plan or (candidates[0], np.inf, whole)
+        visited = walk_stage(single, chosen, radius, found, budget)
+        bias, largest = max(visited / max(size, 1.0), 0.1), max(largest, visited)
+        stage += 1
+    found.nodes = budget.nodes
+    return found
+
+
+def widest(
+    candidates: Sequence[Shifted], found: Found, target: float
+) -> tuple[Shifted, float, float] | None:
+    """The shift, radius and estimated nodes that promise the best bound for ``target`` nodes.
+
+    None if none promises more than is proven.
+    """
+    probes = PROBES if target < LARGE else PROBES_LARGE
+    codes = candidates[0].codes
+    best, chosen = found.lower / float(codes.to_error(np.ones(1, np.longdouble))[0]), None
+    for shifted in candidates:
+        base, room = float(shifted.centred.value[0]), shifted.radius(found.codes)
+        low, high = max((best - base) / room, 0.0), 1.0
+        if low >= high or (low > 0 and shifted.nodes(room * low, probes) > target):
+            continue  # even the best bound so far is dearer here
+        size = 1.0
+        for _ in range(RADIUS_STEPS):
+            middle = (low + high) / 2
+            nodes = shifted.nodes(room * middle, probes)
+            if nodes <= target:
+                low, size = middle, nodes
+            else:
+                high = middle
+        if base + room * low > best:
+            best, chosen = base + room * low, (shifted, room * low, size)
+    return chosen
+
+
+def walk_stage(
+    codes: CodeProblem, shifted: Shifted, radius: float, found: Found, budget: Budget
+) -> int:
+    """Walk one tree and take into ``found`` what it shows; returns the nodes visited."""
+    full = shifted.radius(found.codes)
+    walk = shifted.walk(min(radius, full))
+    arguments = shifted.arguments()
+    visited = budget.walk(arguments, walk)
+    better = shifted.found(walk)
+    if better is not None:
+        found.improve(codes, [better])
+    cost = walk.cost if walk.finished else remaining(arguments, walk)
+    found.finished = walk.finished and (better is not None or radius >= full)
+    upper = codes.errors(found.codes[None, :])
+    lower = proven(codes, shifted.factor, shifted.centred, np.array([cost]), upper)
+    found.lower = max(found.lower, float(lower[0]))
+    return visited
+
+
+def remaining(arguments: Arguments, walk: Walk) -> float:
+    """Smallest cost of what an interrupted walk has not seen."""
+    integers, floats, sums, _, scalars = walk.arrays()
+    state = {"integers": integers, "floats": floats, "sums": sums, "scalars": scalars}
+    return float(open_bound(*arguments, **state))

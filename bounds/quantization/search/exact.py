@@ -1,0 +1,62 @@
+"""The exact optimum on the grid, proven; or, at a limit, the best bound the search leaves behind.
+
+Every channel is first walked with the chunk's own factor. Those that do not finish within
+``EASY_NODES`` are searched one by one with what their SDP multipliers add (``deepening``). All
+rounding is bounded and subtracted from the bound (``bounding``).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from bounds.problem.limits import Limits
+from bounds.quantization.centred import arranged, centre
+from bounds.quantization.codes import CodeProblem
+from bounds.quantization.relaxation.bound import solve_channel
+from bounds.quantization.search.bounding import proven, radii
+from bounds.quantization.search.deepening import search_hard
+from bounds.quantization.search.enumeration import walk_channels
+
+Floats = NDArray[np.float64]
+
+EASY_NODES = 300_000
+
+
+@dataclass(frozen=True)
+class SearchResult:
+    """Codes (channels, n), lower bounds in energy units, finished flags, nodes visited."""
+
+    codes: Floats
+    lower: Floats
+    finished: NDArray[np.bool_]
+    nodes: NDArray[np.int64]
+
+
+def search(codes: CodeProblem, incumbent: Floats, limits: Limits) -> SearchResult:
+    """Search every channel from its incumbent codes (channels, n) until proven or at a limit."""
+    factor = codes.factor
+    centred = centre(codes, codes.start)
+    points, slopes, lo, hi, origin = arranged(codes, factor, centred)
+    budget = EASY_NODES if limits.nodes is None else min(EASY_NODES, limits.nodes)
+    cost, found, nodes, finished, opened = walk_channels(
+        factor.factor, points, slopes, radii(codes, centred, incumbent), lo, hi, budget
+    )
+    best = incumbent.copy()
+    better = ~np.isnan(found[:, 0])
+    unordered = np.empty_like(found)
+    unordered[:, factor.order] = found + origin
+    best[better] = unordered[better]
+    upper = codes.errors(best)
+    lower = proven(codes, factor, centred, np.where(finished, cost, opened), upper)
+    for c in np.flatnonzero(~finished):
+        if limits.nodes is not None and nodes[c] >= limits.nodes:
+            lower[c] = max(lower[c], solve_channel(codes, int(c)).lower)
+            continue
+        hard = search_hard(codes, int(c), best[c], limits, int(nodes[c]))
+        best[c], finished[c] = hard.codes, hard.finished
+        lower[c] = max(lower[c], hard.lower)
+        nodes[c] += hard.nodes
+    return SearchResult(best, lower, finished, nodes)

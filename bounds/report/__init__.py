@@ -1,5 +1,0 @@
-"""One self-contained HTML page about a study: no script, no request, readable offline."""
-
-from bounds.report.page import make_report, write_report
-
-__all__ = ["make_report", "write_report"]

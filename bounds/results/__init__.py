@@ -1,0 +1,1 @@
+"""The table of results, and what can be proven from it."""

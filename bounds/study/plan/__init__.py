@@ -1,0 +1,1 @@
+"""A study file, checked, and the tasks it asks for."""

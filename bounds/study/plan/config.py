@@ -1,0 +1,238 @@
+"""A study, as plain data: which layers, which inputs, which problems, which methods, which limits.
+
+Every field carries the rule its value must keep, so a study written in Python and one read from
+TOML are refused with the same sentence. What is not given takes the default seen here.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import MISSING, dataclass, field, fields
+from typing import Any
+
+from bounds.errors import StudyError
+
+#: How k is found from n b/16, and how channels and chunks are picked when not all are wanted.
+KEEP_RULES = ("floor", "nearest", "interpolate")
+SCALE_RULES = ("mse", "minmax", "mse-channel", "minmax-channel")
+SELECTIONS = ("even", "first")
+ROUNDINGS = ("fp16", "none")
+BACKENDS = ("threads", "processes")
+
+
+@dataclass(frozen=True)
+class Rule:
+    """What a value must satisfy, and how to say so."""
+
+    accepts: Callable[[Any], bool]
+    mend: Callable[[], str]
+
+
+def _ruled(accepts: Callable[[Any], bool], mend: str | Callable[[], str]) -> dict[str, Rule]:
+    return {"rule": Rule(accepts, mend if callable(mend) else lambda: mend)}
+
+
+def _whole(value: Any, low: int, high: float = math.inf) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and low <= value <= high
+
+
+def _positive(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and value > 0
+
+
+def _text(value: Any) -> bool:
+    return isinstance(value, str) and bool(value.strip())
+
+
+def _distinct(value: Any, accepts: Callable[[Any], bool]) -> bool:
+    return isinstance(value, tuple) and all(map(accepts, value)) and len(set(value)) == len(value)
+
+
+def _count(what: str) -> dict[str, Rule]:
+    return _ruled(lambda v: v is None or _whole(v, 1), f"a whole number of {what}, 1 or more")
+
+
+def _one_of(words: tuple[str, ...]) -> dict[str, Rule]:
+    return _ruled(lambda v: v in words, f"one of {', '.join(words)}")
+
+
+def _methods(problem: str) -> dict[str, Rule]:
+    # Looked up when asked: the solvers are slow to import, and a study may be built without them.
+    def known() -> tuple[str, ...]:
+        from bounds.problem.methods import methods
+
+        return methods(problem)
+
+    return _ruled(
+        lambda v: _distinct(v, lambda m: m in known()),
+        lambda: f"a list of distinct methods out of {', '.join(known())}",
+    )
+
+
+class _Checked:
+    """Refuses, on construction, the first field whose value breaks its rule."""
+
+    section = ""
+
+    def __post_init__(self) -> None:
+        check(type(self), vars(self))
+
+
+@dataclass(frozen=True)
+class LayerChoice(_Checked):
+    """Layers of one source; ``max_chunks`` and ``max_channels`` thin them out for a quick study.
+
+    ``select`` says which are taken then: evenly spaced ones, or the first.
+    """
+
+    section = "layers"
+
+    source: str = field(metadata=_ruled(_text, "the name of a network, see `layerbounds layers`"))
+    names: tuple[str, ...] = field(
+        metadata=_ruled(
+            lambda v: _distinct(v, _text) and len(v) > 0,
+            "a list of distinct layer names, see `layerbounds layers SOURCE`",
+        )
+    )
+    max_chunks: int | None = field(default=None, metadata=_count("chunks"))
+    max_channels: int | None = field(default=None, metadata=_count("channels"))
+    select: str = field(default="even", metadata=_one_of(SELECTIONS))
+
+
+@dataclass(frozen=True)
+class Calibration(_Checked):
+    """The images the layers see: a folder, or ``"bundled"``.
+
+    ``heldout`` of them only judge the result; ``limit`` takes the first so many of a folder.
+    """
+
+    section = "calibration"
+
+    images: str = field(
+        default="bundled", metadata=_ruled(_text, 'a folder of images, or "bundled"')
+    )
+    heldout: int = field(
+        default=6, metadata=_ruled(lambda v: _whole(v, 1), "a whole number of images, 1 or more")
+    )
+    limit: int | None = field(default=None, metadata=_count("images"))
+
+
+@dataclass(frozen=True)
+class Solve(_Checked):
+    """What is solved for every chunk, and within which limits.
+
+    Attributes:
+        chunk: input features of a chunk (DESIGN section 1); 36 is the paper's.
+        bits: bit widths b; pruning is solved at the same storage, sparsity 1 - b/16.
+        rounding: ``"fp16"`` rounds the weights to half precision first, as the paper does.
+        scale: rule for the quantization step, see ``bounds.problem.grid.choose_scale``.
+        keep: how k is made from n b/16 where that is not whole.
+        quantization: methods for quantization, in the order of the results.
+        pruning: methods for pruning.
+        time_limit: seconds per channel of methods that search; ``inf`` for none.
+        node_limit: search nodes per channel; unlike seconds, the same on every machine.
+        workers: tasks solved at the same time.
+        backend: ``"threads"`` (the kernels release the GIL) or ``"processes"``.
+        certificates: write a certificate of every result, see docs/certificate.md.
+    """
+
+    section = "solve"
+
+    chunk: int = field(
+        default=36, metadata=_ruled(lambda v: _whole(v, 1), "a whole number of features, 1 or more")
+    )
+    bits: tuple[int, ...] = field(
+        default=(2, 3, 4, 5, 6, 7, 8),
+        metadata=_ruled(
+            lambda v: _distinct(v, lambda b: _whole(b, 1, 16)) and len(v) > 0,
+            "a list of distinct whole numbers from 1 to 16",
+        ),
+    )
+    rounding: str = field(default="fp16", metadata=_one_of(ROUNDINGS))
+    scale: str = field(default="mse", metadata=_one_of(SCALE_RULES))
+    keep: str = field(default="floor", metadata=_one_of(KEEP_RULES))
+    quantization: tuple[str, ...] = field(
+        default=("gptq", "descent", "sdp", "exact"), metadata=_methods("quantization")
+    )
+    pruning: tuple[str, ...] = field(
+        default=("magnitude-ls", "obs", "perspective", "exact"), metadata=_methods("pruning")
+    )
+    time_limit: float = field(
+        default=10.0, metadata=_ruled(_positive, "a positive number of seconds, or inf")
+    )
+    node_limit: int | None = field(default=None, metadata=_count("search nodes"))
+    workers: int = field(
+        default=2, metadata=_ruled(lambda v: _whole(v, 1), "a whole number, 1 or more")
+    )
+    backend: str = field(default="threads", metadata=_one_of(BACKENDS))
+    certificates: bool = field(
+        default=False, metadata=_ruled(lambda v: isinstance(v, bool), "true or false")
+    )
+
+
+@dataclass(frozen=True)
+class Study(_Checked):
+    """A study: its name (also the folder of its results), its seed and its parts.
+
+    Raises:
+        StudyError: a value breaks its rule, or the same layer is asked for twice.
+    """
+
+    name: str = field(
+        metadata=_ruled(
+            lambda v: isinstance(v, str) and re.fullmatch(r"\w[\w.-]*", v) is not None,
+            "letters, digits, dots, dashes and underscores (it names a folder)",
+        )
+    )
+    layers: tuple[LayerChoice, ...] = field(
+        metadata=_ruled(
+            lambda v: isinstance(v, tuple) and len(v) > 0,
+            "[[layers]] tables, each with a source and names",
+        )
+    )
+    seed: int = field(
+        default=0,
+        metadata=_ruled(lambda v: _whole(v, 0, 2**32 - 1), "a whole number from 0 to 2^32 - 1"),
+    )
+    calibration: Calibration = field(default_factory=Calibration)
+    solve: Solve = field(default_factory=Solve)
+
+    def __post_init__(self) -> None:
+        """Check the fields, and that no layer is asked for twice."""
+        super().__post_init__()
+        seen: set[tuple[str, str]] = set()
+        for choice in self.layers:
+            for name in choice.names:
+                if (choice.source, name) in seen:
+                    raise StudyError(f"layers: {choice.source} {name} is there twice; drop one")
+                seen.add((choice.source, name))
+
+
+def spell(section: str, key: str) -> str:
+    """A key as a person would say it: ``solve.bits``, or ``name`` at the top."""
+    return f"{section}.{key}" if section else key
+
+
+def check(kind: type[_Checked], values: Mapping[str, Any]) -> None:
+    """Refuse the first of ``values`` that breaks its rule; fields not given keep their defaults.
+
+    Raises:
+        StudyError: names the key, its value and the mend.
+    """
+    for key, sentence in faults(kind, values):
+        raise StudyError(f"{spell(kind.section, key)}: {sentence}")
+
+
+def faults(kind: type, values: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    """The keys of ``values`` that break the rules of dataclass ``kind``, each with a sentence."""
+    for item in fields(kind):
+        rule: Rule | None = item.metadata.get("rule")
+        if item.name not in values:
+            if item.default is MISSING and item.default_factory is MISSING:
+                yield item.name, "missing" + (f"; give {rule.mend()}" if rule else "")
+        elif rule is not None and not rule.accepts(values[item.name]):
+            shown = values[item.name]
+            shown = list(shown) if isinstance(shown, tuple) else shown
+            yield item.name, f"{shown!r} is not possible; give {rule.mend()}"

@@ -1,0 +1,1 @@
+"""Tasks run: pools, clusters, files written as they finish."""

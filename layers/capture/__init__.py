@@ -1,0 +1,1 @@
+"""Inputs of layers, gathered while a network runs."""

@@ -1,0 +1,1 @@
+"""A layer on disk: weights, Gram matrices, provenance, chunks."""

@@ -1,0 +1,1 @@
+"""Calibration images and what networks want of them."""

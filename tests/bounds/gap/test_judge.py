@@ -1,0 +1,262 @@
+"""The gap of a solution from elsewhere, against hand-computed values and against the solvers."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+from itertools import product
+
+import numpy as np
+import pytest
+
+from bounds import pruning_range, quantization_range
+from bounds.errors import ProblemError, SolverError
+from bounds.gap.judge import decibels, gap, worst_channels
+from bounds.gap.steps import infer_steps, to_codes
+from bounds.problem.grid import choose_scale
+from layers.dump.file import LayerDump, dump_path, read_dump
+from tests.bounds.study.study_cases import TINY
+
+
+@pytest.fixture(scope="module")
+def head(ran):
+    return read_dump(dump_path(ran.dumps, TINY, "head"))
+
+
+def dump_of(weights, gram, **others) -> LayerDump:
+    weights = np.asarray(weights, np.float32)
+    blocks = (np.asarray(gram, np.float64)[None],)
+    return LayerDump(
+        source="net",
+        layer="layer",
+        kind="linear",
+        weights=weights,
+        gram_blocks=blocks,
+        heldout_blocks=blocks,
+        rows=4,
+        heldout_rows=4,
+        weight_shape=weights.shape,
+        **others,
+    )
+
+
+#: Two inputs that see the same: errors cancel, and rounding to nearest does not know.
+TWINS = dump_of([[0.375, 0.375]], [[1.0, 1.0], [1.0, 1.0]])
+
+
+def test_by_hand():
+    # On multiples of 1/4: nearest is (1/2, 1/2) by ties to even, error (1/4)^2; the best is
+    # (1/4, 1/2), error 0.
+    found = gap(TWINS, np.array([[0.5, 0.5]]), bits=3, scale=0.25)
+    assert (found.error[0], found.upper[0]) == (
+        pytest.approx(1 / 16),
+        pytest.approx(0.0, abs=1e-15),
+    )
+    assert found.gap == math.inf and found.fits.all() and found.misfits == 0
+    assert found.snr == pytest.approx(10 * math.log10(0.75**2 * 16))
+    assert gap(TWINS, np.array([[0.25, 0.5]]), bits=3, scale=0.25).gap == 0.0
+
+
+def test_by_hand_with_a_finite_gap():
+    # Independent inputs, weights 0.4 and 0.4 on the grid of 1: the best is (0, 0), error 0.32;
+    # (1, 0) has 0.36 + 0.16.
+    dump = dump_of([[0.4, 0.4]], np.eye(2))
+    found = gap(dump, np.array([[1.0, 0.0]]), bits=2, scale=1.0)
+    assert found.gap == pytest.approx(10 * math.log10(0.52 / 0.32), abs=1e-6)
+    assert found.channel_gaps[0] == found.gap
+    # Pruning to one weight loses one of them; another kept is worse by its own error.
+    kept = gap(dump, np.array([[0.6, 0.0]]), keep=1)
+    assert kept.gap == pytest.approx(10 * math.log10((0.2**2 + 0.16) / 0.16), abs=1e-6)
+
+
+@pytest.mark.parametrize(("bits", "dtype"), list(product((2, 4), (np.float64, np.float32))))
+def test_an_optimal_quantization_has_no_gap(head, bits, dtype):
+    step = choose_scale(head.weights, bits)
+    best = np.zeros_like(head.weights, np.float64)
+    for chunk in head.chunks(12):
+        found = quantization_range(chunk.gram, chunk.weights, bits=bits, scale=step)
+        best[chunk.channels, chunk.features] = found.weights
+    told = gap(head, best.astype(dtype), bits=bits, scale=step, size=12)
+    assert told.fits.all()
+    assert told.gap == pytest.approx(0.0, abs=1e-6)
+    assert np.abs(told.channel_gaps).max() < 1e-6
+    assert told.statuses == {"exact": 12 * 4, "certified": 0, "heuristic": 0}
+
+
+def test_round_to_nearest_loses_what_it_loses(head):
+    step = choose_scale(head.weights, 3)
+    nearest, upper, lower = np.zeros(head.weights.shape), 0.0, 0.0
+    for chunk in head.chunks(12):
+        rtn = quantization_range(chunk.gram, chunk.weights, bits=3, scale=step, method="rtn")
+        best = quantization_range(chunk.gram, chunk.weights, bits=3, scale=step)
+        nearest[chunk.channels, chunk.features] = rtn.weights
+        upper, lower = upper + rtn.upper.sum(), lower + best.lower.sum()
+    told = gap(head, nearest, bits=3, scale=step, size=12)
+    assert told.gap == pytest.approx(10 * math.log10(upper / lower), abs=1e-9)
+    assert told.snr == pytest.approx(10 * math.log10(told.energy.sum() / upper), abs=1e-9)
+    # The layer's own error has the blocks between chunks, and is no sum over chunks.
+    difference = nearest - head.weights.astype(np.float64)
+    gram = head.gram_blocks[0][0]
+    error = np.einsum("ci,ij,cj->c", difference, gram, difference)
+    assert told.layer_error == pytest.approx(error)
+    assert told.layer_snr != pytest.approx(told.snr, abs=1e-3)
+    assert math.isfinite(told.heldout_snr)
+
+
+def test_an_optimal_pruning_has_no_gap_and_magnitude_has_its_own(head):
+    best, magnitude = np.zeros(head.weights.shape), np.zeros(head.weights.shape)
+    upper = lower = 0.0
+    for chunk in head.chunks(12):
+        place = chunk.channels, chunk.features
+        optimum = pruning_range(chunk.gram, chunk.weights, keep=4)
+        simple = pruning_range(chunk.gram, chunk.weights, keep=4, method="magnitude")
+        best[place], magnitude[place] = optimum.weights, simple.weights
+        upper, lower = upper + simple.upper.sum(), lower + optimum.lower.sum()
+    for keep in (4, "own"):
+        assert gap(head, best, keep=keep, size=12).gap == pytest.approx(0.0, abs=1e-6)
+        told = gap(head, magnitude, keep=keep, size=12)
+        assert told.gap == pytest.approx(10 * math.log10(upper / lower), abs=1e-9)
+    assert told.demand.startswith("as many")
+
+
+def test_off_the_grid_is_counted_and_left_out(head):
+    step = choose_scale(head.weights, 4)
+    v = step * np.clip(np.rint(head.weights / step), -8, 7).astype(np.float64)
+    v[2, 5] += 0.3 * step
+    v[2, 6] = 9 * step
+    v[7, 0] += 0.1 * step
+    told = gap(head, v, bits=4, scale=step, size=12)
+    assert told.misfits == 3 and told.pieces == v.size
+    assert np.flatnonzero(~told.fits).tolist() == [2, 7]
+    assert np.isnan(told.channel_gaps[[2, 7]]).all()
+    kept = told.fits
+    expected = 10 * math.log10(told.error[kept].sum() / told.lower[kept].sum())
+    assert told.gap == pytest.approx(expected)
+    assert not {2, 7} & set(worst_channels(told, 12))
+
+
+def test_too_many_nonzeros_are_counted(head):
+    v = np.where(np.arange(head.features) % 12 < 3, head.weights, 0).astype(np.float32)
+    v[4, 3] = v[4, 15] = 1.0
+    told = gap(head, v, keep=3, size=12)
+    assert told.misfits == 2 and told.pieces == 12 * 4
+    assert np.flatnonzero(~told.fits).tolist() == [4]
+    nothing = gap(head, np.ones_like(v), keep=3, size=12)
+    assert math.isnan(nothing.gap) and not nothing.fits.any()
+    assert list(worst_channels(nothing, 5)) == []
+
+
+def test_relaxations_give_a_bound_that_is_no_smaller(head):
+    step = choose_scale(head.weights, 3)
+    v = step * np.clip(np.rint(head.weights / step), -4, 3).astype(np.float64)
+    exact = gap(head, v, bits=3, scale=step, size=12)
+    relaxed = gap(head, v, bits=3, scale=step, size=12, method="sdp")
+    assert relaxed.gap >= exact.gap
+    assert relaxed.statuses["certified"] == 48
+    heuristic = gap(head, v, bits=3, scale=step, size=12, method="rtn")
+    assert heuristic.gap == math.inf
+
+
+def test_rules_for_the_step_are_those_of_studies(head):
+    v = np.zeros(head.weights.shape)
+    for chunk in head.chunks(12):
+        w = chunk.weights.astype(np.float16).astype(np.float64)
+        found = quantization_range(chunk.gram, w, bits=4, scale=choose_scale(w, 4))
+        v[chunk.channels, chunk.features] = found.weights
+    told = gap(head, v, bits=4, scale="mse", size=12, rounding="fp16")
+    assert told.misfits == 0 and told.gap == pytest.approx(0.0, abs=1e-6)
+
+
+@pytest.mark.parametrize("dtype", [np.float64, np.float32, np.float16])
+@pytest.mark.parametrize("bits", [2, 3, 4, 8])
+def test_steps_are_found_in_the_solution(dtype, bits):
+    rng = np.random.default_rng(bits)
+    lo, hi = -(2 ** (bits - 1)), 2 ** (bits - 1) - 1
+    codes = rng.integers(lo, hi + 1, (20, 30))
+    codes[:, :2] = (1, lo)  # so that no coarser grid fits
+    steps = rng.uniform(0.01, 0.5, 20)
+    stored = (steps[:, None] * codes).astype(dtype)
+    accuracy = float(np.finfo(dtype).eps)
+    found = infer_steps(stored.astype(np.float64), bits, accuracy)
+    assert found == pytest.approx(steps, rel=4 * accuracy)
+    back, fits = to_codes(stored.astype(np.float64), found, bits, accuracy)
+    assert fits.all() and (back == codes).all()
+
+
+def test_values_that_are_on_no_grid_are_not_taken_for_one():
+    rng = np.random.default_rng(0)
+    free = rng.normal(size=(3, 40))
+    steps = infer_steps(free, 4, 1e-7)
+    _, fits = to_codes(free, steps, 4, 1e-7)
+    assert (fits.sum(axis=1) < 10).all()
+    assert infer_steps(np.zeros((1, 4)), 4, 1e-7).tolist() == [1.0]
+
+
+def test_grouped_convolution(ran, images, tmp_path):
+    from layers.extract import extract
+
+    (path,) = extract(TINY, ["depthwise"], str(images), tmp_path, heldout_count=2)
+    dump = read_dump(path)
+    assert dump.groups > 1
+    found = gap(dump, dump.weights.reshape(dump.weight_shape), keep="own")
+    assert found.gap == 0.0 and found.error.sum() == 0.0
+    assert math.isinf(found.layer_snr)
+
+
+def test_without_the_whole_gram_the_layer_is_not_told():
+    gram = np.eye(2)
+    blocks = (gram[None, :1, :1], gram[None, 1:, 1:])
+    dump = replace(
+        dump_of([[0.4, 0.3]], gram), gram_blocks=blocks, heldout_blocks=blocks, block_width=1
+    )
+    found = gap(dump, np.array([[0.4, 0.0]], np.float32), keep="own", size=1)
+    assert found.layer_error is None and math.isnan(found.layer_snr)
+    assert math.isnan(found.heldout_snr)
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"bits": 4, "keep": 3}, "either bits"),
+        ({}, "either bits"),
+        ({"bits": 4, "scale": "best"}, "infer, mse"),
+        ({"bits": 4, "scale": -1.0}, "positive"),
+        ({"bits": 0}, "between 1 and 16"),
+        ({"keep": -1}, "keep must be"),
+        ({"keep": "all"}, "keep must be"),
+        ({"keep": True}, "keep must be"),
+    ],
+)
+def test_refusals(changes, message):
+    with pytest.raises(ProblemError, match=message):
+        gap(TWINS, np.array([[0.5, 0.5]]), **changes)
+
+
+def test_weights_that_are_not_the_layers_are_refused():
+    for wrong, message in (
+        (np.zeros((2, 2)), "shape"),
+        (np.zeros((1, 2), int), "float64 or narrower"),
+        (np.array([[np.nan, 0.0]]), "NaN"),
+    ):
+        with pytest.raises(ProblemError, match=message):
+            gap(TWINS, wrong, bits=4, scale=1.0)
+
+
+def test_an_error_below_the_bound_refutes_the_bound(monkeypatch):
+    import bounds.quantization.solve as solvers
+
+    real = solvers.quantization_range
+
+    def wrong(*args, **kwargs):
+        found = real(*args, **kwargs)
+        return replace(found, lower=found.upper + 1)
+
+    monkeypatch.setattr(solvers, "quantization_range", wrong)
+    with pytest.raises(SolverError, match=r"channel 0 .* refutes"):
+        gap(TWINS, np.array([[0.5, 0.5]]), bits=3, scale=0.25)
+
+
+def test_decibels():
+    assert decibels(2.0, 1.0, 9.0) == pytest.approx(3.0103, abs=1e-4)
+    assert decibels(0.0, 0.0, 9.0) == 0.0 and decibels(1.0, 0.0, 9.0) == math.inf
+    assert decibels(1e-14, 0.0, 1.0) == 0.0, "no more than rounding of the Gram itself"

@@ -1,0 +1,234 @@
+"""The report: one page, opened in a browser, that asks nothing of any network."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shutil
+import subprocess
+from collections import Counter
+from dataclasses import dataclass
+from html.parser import HTMLParser
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+from bounds.errors import StudyError
+from bounds.present.report import make_report, write_report
+from bounds.results.equal_storage import ACCOUNTS
+from bounds.results.ranges import chunk_pairs, load_rows
+from bounds.results.summary import statement, summarise
+
+REQUIRED = os.environ.get("LAYERBOUNDS_REQUIRE_CHROMIUM") == "1"
+QUIET = (
+    *("--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run"),
+    *("--disable-background-networking", "--disable-component-update", "--disable-sync"),
+    # Whatever a browser wants to look up by itself is not found.
+    *("--host-resolver-rules=MAP * ~NOTFOUND", "--hide-scrollbars"),
+)
+
+
+@pytest.fixture(scope="module")
+def rows(ran):
+    return load_rows(ran.results / "tiny")
+
+
+@pytest.fixture(scope="module")
+def page(ran, tmp_path_factory):
+    return write_report(ran.results / "tiny", tmp_path_factory.mktemp("report") / "report.html")
+
+
+class Elements(HTMLParser):
+    """Tags with attributes, and whether all are closed."""
+
+    VOID = frozenset({"meta", "link", "br"})
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.found: list[tuple[str, dict[str, str]]] = []
+        self.open: list[str] = []
+        self.feed(text)
+
+    def handle_starttag(self, tag, attrs):
+        self.found.append((tag, {name: value or "" for name, value in attrs}))
+        if tag not in self.VOID:
+            self.open.append(tag)
+
+    def handle_startendtag(self, tag, attrs):
+        self.found.append((tag, {name: value or "" for name, value in attrs}))
+
+    def handle_endtag(self, tag):
+        assert self.open.pop() == tag
+
+
+@pytest.fixture(scope="module")
+def elements(page):
+    return Elements(page.read_text("utf-8"))
+
+
+def test_page_is_whole_and_its_ids_are_its_own(elements):
+    assert elements.open == []
+    ids = [attributes["id"] for _, attributes in elements.found if "id" in attributes]
+    assert [name for name, count in Counter(ids).items() if count > 1] == []
+    used = {
+        reference
+        for _, attributes in elements.found
+        for value in attributes.values()
+        for reference in re.findall(r"^#(.+)$|url\(#([^)]+)\)", value)
+    }
+    assert {first or second for first, second in used} <= set(ids)
+
+
+def test_page_points_nowhere(page, elements):
+    for tag, attributes in elements.found:
+        assert tag not in ("script", "iframe", "img", "object", "embed", "base", "form")
+        for name in ("src", "href", "xlink:href", "srcset", "action", "data"):
+            assert attributes.get(name, "#").startswith(("#", "data:"))
+        assert not any(name.startswith("on") for name in attributes)
+    text = page.read_text("utf-8")
+    assert "@import" not in text and not re.search(r"url\((?!#)", text)
+    assert "default-src 'none'" in text
+    assert 'name="viewport"' in text and "prefers-color-scheme: dark" in text
+
+
+def test_page_says_what_the_results_say(page, rows):
+    text = page.read_text("utf-8")
+    pairs = chunk_pairs(rows)
+    won = sum(pair.verdict.winner == "quantization" for pair in pairs)
+    assert f"<b>{won} of {len(pairs)}</b>" in text
+    assert statement(rows).replace("'", "&#x27;") in text
+    for one in summarise(rows):
+        for account in ACCOUNTS:
+            for pair in one.pairs[account].values():
+                verdict = pair.verdict
+                cell = f"{verdict.winner[0].upper()} {verdict.margin:+.1f}".replace("-", "−")
+                assert f'<td class="{verdict.winner}">{cell}</td>' in text
+        for pair in one.pairs["values"].values():
+            for known in (pair.quantization, pair.pruning):
+                assert f"<td>{known.snr_reached:.2f}</td><td>{known.snr_attained:.2f}</td>" in text
+
+
+def test_every_panel_is_there_and_changes_colour(elements, page):
+    labels = [a["aria-label"] for tag, a in elements.found if tag == "svg"]
+    assert [label.split(" of ")[0] for label in labels] == [
+        *("Ranges",) * 3,
+        *("Loss",) * 2,
+        *("Held-out SNR",) * 2,
+    ]
+    # Ink, shades and bit widths are variables; a colour left as a number stays on a dark page.
+    drawings = "".join(re.findall(r"<svg.*?</svg>", page.read_text("utf-8"), re.DOTALL))
+    left = set(re.findall(r"(?:fill|stroke): (#[0-9a-f]{6})", drawings))
+    assert left <= {"#ffffff", "#cccccc"}
+
+
+def test_same_results_give_the_same_page(rows, page):
+    assert make_report(rows, "tiny", "x = 1") == make_report(rows, "tiny", "x = 1")
+    assert not [path for path in page.parent.iterdir() if path != page]
+
+
+def test_names_from_elsewhere_are_text(rows):
+    evil = "<script>alert(1)</script>&\"'"
+    text = make_report([r | {"layer": evil, "source": evil} for r in rows], evil, evil)
+    assert "<script" not in text and "&lt;script&gt;" in text
+    assert Elements(text).open == []
+
+
+def test_open_results_are_shown(rows):
+    some = [r | {"lower": 0.0, "exact": 0, "certified": 0} for r in rows]
+    text = make_report(some, "open")
+    assert "∞" in text and 'class="undecided"' in text and ">open<" in text
+
+
+def test_refusals(rows, tmp_path):
+    with pytest.raises(StudyError, match="both problems"):
+        make_report([r for r in rows if r["problem"] == "pruning"], "half")
+    with pytest.raises(StudyError, match="no results"):
+        write_report(tmp_path, tmp_path / "report.html")
+
+
+@dataclass(frozen=True)
+class Visit:
+    """What a browser made of a page."""
+
+    dom: str
+    console: list[str]
+    requests: list[str]
+
+
+@pytest.fixture(scope="module")
+def chromium():
+    found = shutil.which("chromium")
+    if found is None:
+        reason = "chromium is not installed: apt-get install --no-install-recommends chromium"
+        if REQUIRED:
+            pytest.fail(f"{reason} (LAYERBOUNDS_REQUIRE_CHROMIUM=1)")
+        pytest.skip(reason)
+    return found
+
+
+def run(chromium: str, profile: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [chromium, *QUIET, f"--user-data-dir={profile}", *arguments],
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=True,
+    )
+
+
+def visit(chromium: str, page: Path, folder: Path) -> Visit:
+    log = folder / "net.json"
+    done = run(
+        chromium,
+        folder / "profile",
+        "--enable-logging=stderr",
+        f"--log-net-log={log}",
+        "--dump-dom",
+        page.as_uri(),
+    )
+    events = json.loads(log.read_text("utf-8"))["events"]
+    starts = [e["params"] for e in events if "initiator" in e.get("params", {})]
+    return Visit(
+        dom=done.stdout,
+        console=[line for line in done.stderr.splitlines() if "CONSOLE" in line],
+        # What the browser asks on its own behalf has no origin.
+        requests=[p.get("url", "") for p in starts if p["initiator"] != "not an origin"],
+    )
+
+
+def test_browser_shows_verdicts_and_asks_nothing(chromium, page, rows, tmp_path):
+    seen = visit(chromium, page, tmp_path)
+    assert (seen.console, seen.requests) == ([], [])
+    shown = re.findall(r'<tr data-storage="(\w+)"><th scope="row">([^<]+)', seen.dom)
+    layers = [one.layer for one in summarise(rows)]
+    assert shown == [(account, layer) for account in ACCOUNTS for layer in layers]
+    cells = re.findall(r'<td class="(?:quantization|pruning|undecided)">', seen.dom)
+    assert len(cells) == len(ACCOUNTS) * len(layers) * 2
+    assert seen.dom.count("<svg") == 7
+
+
+def test_browser_test_would_notice(chromium, tmp_path):
+    bad = tmp_path / "bad.html"
+    bad.write_text('<img src="http://layerbounds.invalid/x.png"><script>missing()</script>')
+    seen = visit(chromium, bad, tmp_path)
+    assert any("missing is not defined" in line for line in seen.console)
+    assert seen.requests == ["http://layerbounds.invalid/x.png"]
+
+
+@pytest.mark.parametrize(("width", "height"), [(1200, 1600), (500, 1600)])
+def test_browser_draws_it(chromium, page, tmp_path, width, height):
+    picture = tmp_path / "page.png"
+    run(
+        chromium,
+        tmp_path / "profile",
+        f"--screenshot={picture}",
+        f"--window-size={width},{height}",
+        page.as_uri(),
+    )
+    with Image.open(picture) as image:
+        assert image.size == (width, height)
+        colours = {colour for _, colour in image.convert("RGB").getcolors(1 << 24) or ()}
+    # Paper, and the tint of a verdict for quantization.
+    assert (255, 255, 255) in colours and (0xDB, 0xEA, 0xF7) in colours
