@@ -117,7 +117,7 @@ def test_anytime(cli, head, tmp_path):
         (("--bits", "4", "--keep", "3"), ("--bits", "--keep")),
         (("--bits", "4", "--chunk", "9"), ("--chunk 9", "0 to 1")),
         (("--bits", "4", "--channel", "12"), ("--channel 12", "0 to 11")),
-        (("--bits", "99"), ("99", "1 and 16")),
+        (("--bits", "99"), ("99", "1 to 16")),
         (("--keep", "99"), ("99",)),
         (("--keep", "3", "--by", "hours"), ("hours", "seconds or nodes")),
         (("--keep", "3", "--seconds", "0"), ("--seconds",)),

@@ -221,7 +221,7 @@ def test_without_the_whole_gram_the_layer_is_not_told():
         ({}, "either bits"),
         ({"bits": 4, "scale": "best"}, "infer, mse"),
         ({"bits": 4, "scale": -1.0}, "positive"),
-        ({"bits": 0}, "between 1 and 16"),
+        ({"bits": 0}, "from 1 to 16"),
         ({"keep": -1}, "keep must be"),
         ({"keep": "all"}, "keep must be"),
         ({"keep": True}, "keep must be"),

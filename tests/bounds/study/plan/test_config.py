@@ -80,7 +80,7 @@ def test_defaults_of_toml_are_those_of_the_dataclasses():
         ('name = "small"', 'name = "../up"', 1, ["name", "../up", "letters"]),
         ('name = "small"', "", None, ["name", "missing"]),
         ('names = ["features', 'nomes = ["features', 5, ["layers.nomes", "names", "max_chunks"]),
-        ('names = ["features.8.conv.0"]', "names = []", 5, ["layers.networks.names"]),
+        ('names = ["features.8.conv.0"]', "names = []", 5, ["layers.names"]),
         ('source = "mobilenet-v2"', "", 3, ["layers.source", "missing"]),
         ("[[layers]]", "[layers]", 3, ["layers", "[[layers]]"]),
     ],
