@@ -12,7 +12,7 @@ from bounds.certificate.cover import find_cover
 from bounds.problem.gram import Problem, check_problem
 from bounds.problem.range import EXACT, HEURISTIC, Range
 from bounds.pruning.reduced import Core, make_core
-from bounds.pruning.relaxation.perspective import perspective
+from bounds.pruning.relaxation.perspective import Dual, perspective
 
 #: Most leaves of a cover; larger trees claim the dual part only.
 LEAVES = 4000
@@ -39,11 +39,17 @@ def pruning_proofs(
         single = check_problem(gram, weights[c : c + 1])
         core = make_core(single, group, capacity)
         status = str(found.status[c]) if found.lower[c] > 0 else HEURISTIC
-        yield _claims(single, core, status, float(found.upper[c]), tolerance)
+        known = found.proof[c] if len(found.proof) else None
+        yield _claims(single, core, status, float(found.upper[c]), tolerance, known)
 
 
 def _claims(
-    single: Problem, core: Core, status: str, upper: float, tolerance: float
+    single: Problem,
+    core: Core,
+    status: str,
+    upper: float,
+    tolerance: float,
+    known: Dual | None,
 ) -> Iterator[tuple[float, Json]]:
     if status == HEURISTIC or core.capacity.sum() >= core.size or core.notes:
         return
@@ -54,12 +60,12 @@ def _claims(
         proof = find_cover(gram, weights, int(core.capacity[0]), lower, LEAVES)
         if proof is not None:
             yield lower, proof
-    dual = perspective(core)
+    dual = known or perspective(core)[0]
     yield (
-        float(dual.lower[0]),
+        dual.lower,
         {
             "is": "dual",
-            "p": [float(x) for x in dual.p[0, core.index]],
-            "d": [float(x) for x in dual.d[0, core.index]],
+            "p": [float(x) for x in dual.p[core.index]],
+            "d": [float(x) for x in dual.d[core.index]],
         },
     )

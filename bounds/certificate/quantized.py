@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from bounds.problem.gram import check_problem
-from bounds.problem.grid import check_scale, integer_range
+from bounds.problem.grid import Grid
 from bounds.problem.range import EXACT, HEURISTIC, Range
 from bounds.quantization.codes import CodeProblem, make_codes
 from bounds.quantization.relaxation.bound import Dual, integer_shift, solve_channel
@@ -38,8 +38,7 @@ def quantization_proofs(
         pairs: two-variable cuts a round of the dual.
     """
     problem = check_problem(gram, weights)
-    lo, hi = integer_range(bits)
-    codes = make_codes(problem, check_scale(scale, problem.channels), lo, hi)
+    codes = make_codes(problem, Grid.uniform(bits, scale))
     live = np.flatnonzero(problem.live)
     order = codes.factor.order if live.size else np.arange(0)
     for c in range(problem.channels):
@@ -61,7 +60,9 @@ def _claims(
     if status == EXACT and nodes <= min(EASY_NODES, search_nodes):
         none = np.zeros(live.size)
         yield float(found.lower[c]), _search(order, codes.start[c], none, none)
-    dual = solve_channel(codes, c, pairs=pairs)
+    # A finished search may have needed no multipliers: they are found where its own proof fails.
+    dual = found.proof[c] if len(found.proof) else None
+    dual = solve_channel(codes, c, pairs=pairs) if dual is None else dual
     if status == EXACT and nodes > EASY_NODES:
         proof = _shifted_search(codes, c, live, dual, found, search_nodes)
         if proof is not None:

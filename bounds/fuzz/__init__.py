@@ -2,14 +2,14 @@
 
 from bounds.fuzz.checks import Finding
 from bounds.fuzz.instances import Instance, make_instance
-from bounds.fuzz.run import FAST_METHODS, FuzzReport, check_instance, fuzz
+from bounds.fuzz.run import FuzzReport, check_instance, fast_methods, fuzz
 
 __all__ = [
-    "FAST_METHODS",
     "Finding",
     "FuzzReport",
     "Instance",
     "check_instance",
+    "fast_methods",
     "fuzz",
     "make_instance",
 ]

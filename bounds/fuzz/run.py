@@ -13,15 +13,10 @@ from typing import Any
 from bounds.errors import MethodError, ProblemError
 from bounds.fuzz.checks import Finding, Truth, check_range, finding
 from bounds.fuzz.instances import PROBLEMS, Instance, make_instance
+from bounds.problem.methods import find_method, table
+from bounds.problem.methods import methods as known_methods
 from bounds.problem.range import TOLERANCE, Range
 
-#: Checked unless others are named: all that need no external solver.
-FAST_METHODS = {
-    "quantization": ("rtn", "gptq", "descent", "beam", "sdp", "park-boyd", "exact"),
-    "pruning": ("magnitude", "magnitude-ls", "obs", "forward", "swap", "perspective", "exact"),
-}
-#: Methods that are run a second time with a node limit and another tolerance.
-SEARCHES = ("exact", "scip")
 #: Seconds after which a run on ten inputs counts as hanging.
 PATIENCE = 20.0
 #: Seconds of an interrupted search.
@@ -82,7 +77,7 @@ def fuzz(
     Args:
         count: number of instances, each with several channels; with both problems they alternate.
         seed: of the sequence of instances.
-        methods: names of either problem; all of ``FAST_METHODS`` if absent.
+        methods: names of either problem; all of ``fast_methods`` if absent.
         problem: ``quantization``, ``pruning`` or ``both``.
         report: called with the report so far, every ``REPORT_EVERY`` instances and at findings.
         first: index of the first instance, to continue or to reproduce.
@@ -106,20 +101,22 @@ def fuzz(
     return total
 
 
+def fast_methods(problem: str) -> tuple[str, ...]:
+    """Every method of the table that is not left out with a reason."""
+    return tuple(method.name for method in table(problem) if not method.unfuzzed)
+
+
 def choose(problem: str, methods: Sequence[str] | None) -> dict[str, tuple[str, ...]]:
     """The methods to run for each problem."""
-    from bounds.pruning.solve import METHODS as PRUNING
-    from bounds.quantization.solve import METHODS as QUANTIZATION
-
     if problem not in (*PROBLEMS, "both"):
         raise MethodError(f"unknown problem {problem!r}; choose from {', '.join(PROBLEMS)}, both")
     names = PROBLEMS if problem == "both" else (problem,)
-    known = {"quantization": QUANTIZATION, "pruning": PRUNING}
+    known = {name: known_methods(name) for name in PROBLEMS}
     wrong = set(methods or ()) - {m for name in names for m in known[name]}
     if wrong:
         raise MethodError(f"no method of {problem}: {', '.join(sorted(wrong))}")
     chosen = {
-        name: FAST_METHODS[name]
+        name: fast_methods(name)
         if methods is None
         else tuple(m for m in methods if m in known[name])
         for name in names
@@ -176,18 +173,17 @@ def check_instance(
 
 def _runs(method: str, instance: Instance) -> Iterator[dict[str, Any]]:
     """Plain; interrupted by nodes and the clock; with two-variable cuts; in the paper's box."""
-    from bounds.quantization.solve import PAIRED
-
+    takes = find_method(instance.problem, method).takes
     turn = instance.index // 2  # the two problems may alternate
     yield {}
-    if method in SEARCHES:
+    if "limits" in takes:
         yield {"node_limit": instance.node_limit, "tolerance": instance.tolerance}
         if turn % 4 == 1:
             yield {"time_limit": INSTANT}
-    if instance.problem == "quantization" and method in PAIRED and turn % 4 == 2:
+    if "pairs" in takes and turn % 4 == 2:
         yield {"pairs": 2 * len(instance.gram)}
     small = len(instance.gram) <= BOXED and len(instance.weights) <= BOXED
-    if instance.problem == "pruning" and turn % 4 == 0 and small and not instance.extreme:
+    if "box" in takes and turn % 4 == 0 and small and not instance.extreme:
         yield {"box": 2.0}
 
 

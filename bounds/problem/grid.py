@@ -7,15 +7,26 @@ output channels by a 100-point line search of the weight MSE, on weights rounded
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass, replace
+from typing import ClassVar
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from bounds.errors import MethodError, ProblemError
+from bounds.linalg.forms import form_upper
+from bounds.problem.gram import Problem
+from bounds.problem.methods import QUANTIZATION
+from bounds.problem.scaling import Scaling, find_scaling
+from bounds.problem.storage import quantization_bits
+
+Floats = NDArray[np.float64]
 
 RULES = ("mse", "minmax", "mse-channel", "minmax-channel")
 LINE_SEARCH_POINTS = 100
 MAX_BITS = 16
+#: Largest weight in units of the step; squares of larger ones overflow.
+FARTHEST = 1e100
 
 
 def integer_range(bits: int) -> tuple[int, int]:
@@ -89,3 +100,117 @@ def _scale(values: NDArray[np.float64], bits: int, search: bool) -> float:
         np.square(s * np.clip(np.rint(values / s), lo, hi) - values).sum() for s in candidates
     ]
     return float(candidates[int(np.argmin(losses))] * unit)
+
+
+@dataclass(frozen=True, eq=False)
+class Grid:
+    """Integer codes times a step: ``v = step z``, ``lo <= z <= hi``, one step a channel.
+
+    Attributes:
+        bits: width of the codes.
+        step: (channels,) or, for all channels, (1,); positive.
+    """
+
+    bits: int
+    step: Floats
+    kind: ClassVar[str] = QUANTIZATION
+
+    @staticmethod
+    def uniform(bits: int, step: ArrayLike) -> Grid:
+        """Signed integers of ``bits`` bits, -2^(b-1) .. 2^(b-1)-1, times a step.
+
+        Args:
+            bits: 1 to 16.
+            step: one for all channels, or (channels,).
+
+        Raises:
+            ProblemError: bits or steps out of range.
+        """
+        integer_range(bits)
+        count = np.size(step) if np.ndim(step) == 1 else 1
+        return Grid(int(bits), check_scale(step, count))
+
+    @property
+    def asks(self) -> frozenset[str]:
+        """What a method must be able to take."""
+        return frozenset()
+
+    @property
+    def lo(self) -> int:
+        """Smallest code."""
+        return integer_range(self.bits)[0]
+
+    @property
+    def hi(self) -> int:
+        """Largest code."""
+        return integer_range(self.bits)[1]
+
+    def steps(self, channels: int) -> Floats:
+        """The step of every channel (channels,)."""
+        return np.broadcast_to(self.step, (channels,)).copy()
+
+    def check(self, problem: Problem) -> None:
+        """Raise ProblemError where steps and channels do not match, or a weight is out of reach."""
+        if self.step.shape not in ((1,), (problem.channels,)):
+            raise ProblemError(
+                f"scale must be a positive number or one per channel ({problem.channels},), "
+                f"got shape {self.step.shape}"
+            )
+        with np.errstate(over="ignore"):
+            targets = problem.weights[:, problem.live] / self.steps(problem.channels)[:, None]
+        if not (np.abs(targets) < FARTHEST).all():
+            raise ProblemError(
+                f"weights are over {FARTHEST:g} times the scale; choose a larger scale"
+            )
+
+    def scaling(self, problem: Problem) -> Scaling | None:
+        """Units in which Gram and steps are near one, if they are far from it."""
+        return find_scaling(problem, self.steps(problem.channels))
+
+    def scaled(self, scaling: Scaling) -> Grid:
+        """The same grid in other units."""
+        return replace(self, step=scaling.scaled(self.steps(len(scaling.rows)), "steps"))
+
+    def codes(self, solution: Floats) -> Floats:
+        """Nearest codes (channels, n) of weights (channels, n)."""
+        step = self.steps(len(solution))[:, None]
+        return np.clip(np.rint(solution / step), self.lo, self.hi)
+
+    def errors(self, problem: Problem, solution: Floats) -> Floats:
+        """Errors (channels,) of the grid points that weights (channels, n) stand for, rounded up.
+
+        Codes times step, not their product rounded to float64, so that the error is that of a
+        point of the grid.
+        """
+        live = problem.live
+        gram = problem.gram[np.ix_(live, live)]
+        codes, steps = self.codes(solution)[:, live], self.steps(problem.channels)
+        return grid_errors(gram, problem.weights[:, live], codes, steps)
+
+    def fits(self, solution: Floats, accuracy: float = 0.0) -> NDArray[np.bool_]:
+        """Which channels (channels,) lie on the grid, but for a relative ``accuracy``."""
+        steps = self.steps(len(solution))[:, None]
+        # Step and weight are both rounded; half a step is never taken for rounding.
+        slack = np.minimum(4 * accuracy * np.abs(solution), 0.25 * steps)
+        near = np.abs(solution - steps * self.codes(solution)) <= slack
+        return np.asarray(near.all(axis=1))
+
+    def bits_a_weight(self, features: int, account: str = "values") -> float:
+        """Codes alone (``values``), or with a 16-bit step for each channel's weights."""
+        return quantization_bits(self.bits, math.inf if account == "values" else features)
+
+    def __str__(self) -> str:
+        """In a few words."""
+        return f"{self.bits} bits, {2**self.bits} codes without zero point"
+
+
+def grid_errors(gram: Floats, weights: Floats, codes: Floats, steps: Floats) -> Floats:
+    """Errors (channels,) of codes (channels, n) times steps (channels,), rounded outward."""
+    # Half of the step's digits at a time: both products and their difference to w are exact where
+    # they cancel, however many bits the codes have.
+    step = steps[:, None]
+    mantissa, exponent = np.frexp(step)
+    high = np.ldexp(np.rint(np.ldexp(mantissa, 26)), exponent - 26)
+    wide = codes.astype(np.longdouble)
+    values = wide * high - weights + wide * (step - high)
+    return form_upper(gram, values)

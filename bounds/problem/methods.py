@@ -1,35 +1,260 @@
-"""The two problems as the study sees them: names, methods, and how many weights to keep."""
+"""The table of methods: what can be asked for, what each proves, and where it is run.
+
+Everything that needs a list of methods reads this one: the command line, studies, fuzz,
+certificates, compilation, figures and documents. A method is plain data; its code is named as text
+and loaded when first used, so that reading the table costs nothing.
+"""
 
 from __future__ import annotations
 
-import math
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cache
+from importlib import import_module
+from importlib.metadata import entry_points
+from typing import Literal
 
-from bounds.errors import MethodError, StudyError
+from bounds.errors import MethodError
 
 QUANTIZATION = "quantization"
 PRUNING = "pruning"
 PROBLEMS = (QUANTIZATION, PRUNING)
 
-#: Methods that search until nothing is left, given time; the others are their yardsticks.
-SEARCHES = ("exact", "scip")
-#: Methods whose result depends on the limits of the study, or on its seed; all others ignore them.
-LIMITED = {QUANTIZATION: ("sdp-scs", "exact"), PRUNING: ("scip", "exact")}
-SEEDED = {QUANTIZATION: ("park-boyd", "sdp-scs"), PRUNING: ()}
+#: What a method may depend on besides the problem.
+TAKES = frozenset({"limits", "seed", "pairs", "pattern", "box"})
+#: Other packages announce methods under this name; each entry point is a ``Method``.
+ENTRY_POINTS = "layerbounds.methods"
 
 
-def methods(problem: str) -> tuple[str, ...]:
-    """The methods of ``"quantization"`` or ``"pruning"``.
+@dataclass(frozen=True)
+class Method:
+    """One line of the table.
+
+    Attributes:
+        name: as the user says it, distinct among the methods of its kind.
+        kind: ``"quantization"`` or ``"pruning"``.
+        run: ``"module:function"``; the function takes ``(problem, constraint, options)`` and
+            returns a ``bounds.problem.attempt.Attempt`` about all channels.
+        does: what it does, in a few words; costs: what that takes, in words.
+        proves: ``"nothing"`` (an attained error only), ``"bound"``, or ``"optimum"`` (by a search
+            that goes on until nothing is left or a limit is met).
+        takes: which of ``TAKES`` change its result; others are refused or ignored.
+        needs: a package that must be installed for it.
+        unfuzzed: why the fuzz leaves it out unless it is named; empty if it does not.
+        foreign: whether another package's solver does the work (nothing of ours to compile).
+    """
+
+    name: str
+    kind: str
+    run: str
+    does: str = ""
+    costs: str = ""
+    proves: Literal["nothing", "bound", "optimum"] = "nothing"
+    takes: frozenset[str] = frozenset()
+    needs: str | None = None
+    unfuzzed: str = ""
+    foreign: bool = False
+
+    def load(self) -> Callable:
+        """The function behind the name.
+
+        Raises:
+            MethodError: there is none at the place named.
+        """
+        module, _, function = self.run.partition(":")
+        try:
+            return getattr(import_module(module), function)
+        except (ImportError, AttributeError, ValueError) as error:
+            raise MethodError(
+                f"method {self.name!r} is said to run {self.run!r}, which cannot be loaded: {error}"
+            ) from error
+
+
+def _quantization(name: str, **more) -> Method:
+    run = f"bounds.quantization.attempts:{name.replace('-', '_')}"
+    return Method(name, QUANTIZATION, run, **more)
+
+
+def _pruning(name: str, **more) -> Method:
+    takes = frozenset({"pattern", "box"}) | more.pop("takes", frozenset())
+    run = f"bounds.pruning.attempts:{name.replace('-', '_')}"
+    return Method(name, PRUNING, run, takes=takes, **more)
+
+
+_SLOW = "another package's solver: too slow for millions of problems"
+
+_BUILT_IN = (
+    _quantization("rtn", does="round to nearest", costs="microseconds a channel"),
+    _quantization(
+        "gptq",
+        does="round one by one, the rest re-optimised (Frantar et al. 2023)",
+        costs="microseconds a channel",
+    ),
+    _quantization(
+        "descent",
+        does="single and paired moves from several roundings",
+        costs="under a millisecond a channel at 36 inputs",
+    ),
+    _quantization(
+        "beam",
+        does="the best 32 partial roundings kept, then descent",
+        costs="a millisecond a channel at 36 inputs",
+    ),
+    _quantization(
+        "park-boyd",
+        proves="bound",
+        takes=frozenset({"seed", "pairs"}),
+        does="the bound of sdp, its solution rounded at random (Park and Boyd 2017)",
+        costs="milliseconds a channel at 36 inputs",
+    ),
+    _quantization(
+        "sdp",
+        proves="bound",
+        takes=frozenset({"pairs"}),
+        does="semidefinite relaxation with integer and box cuts, our dual solver",
+        costs="a millisecond a channel at 36 inputs, half a second at 192",
+    ),
+    _quantization(
+        "sdp-scs",
+        proves="bound",
+        takes=frozenset({"limits", "seed"}),
+        does="the same relaxation by cvxpy and SCS, its multipliers verified",
+        costs="20 to 100 times sdp",
+        unfuzzed=_SLOW,
+        foreign=True,
+    ),
+    _quantization(
+        "exact",
+        proves="optimum",
+        takes=frozenset({"limits"}),
+        does="enumeration until the optimum is proven",
+        costs="under a millisecond a channel at 36 inputs, seconds at 96",
+    ),
+    _pruning("magnitude", does="keep the largest weights", costs="microseconds a channel"),
+    _pruning(
+        "magnitude-ls",
+        does="keep the largest weights, fit them again",
+        costs="microseconds a channel",
+    ),
+    _pruning(
+        "obs",
+        does="remove the weight that costs least, one by one (Hassibi and Stork 1993)",
+        costs="under a millisecond a channel at 36 inputs",
+    ),
+    _pruning(
+        "forward",
+        does="add the weight that helps most, one by one",
+        costs="under a millisecond a channel at 36 inputs",
+    ),
+    _pruning(
+        "swap",
+        does="exchange kept for removed weights while that helps",
+        costs="a millisecond a channel at 36 inputs",
+    ),
+    _pruning(
+        "perspective",
+        proves="bound",
+        does="perspective relaxation, our dual solver",
+        costs="milliseconds a channel at 36 inputs, a second at 192",
+    ),
+    _pruning(
+        "scip",
+        proves="optimum",
+        takes=frozenset({"limits"}),
+        needs="pyscipopt",
+        does="mixed-integer quadratic program by SCIP",
+        costs="over 1,000 times exact",
+        unfuzzed=_SLOW,
+        foreign=True,
+    ),
+    _pruning(
+        "exact",
+        proves="optimum",
+        takes=frozenset({"limits"}),
+        does="branch and bound until the optimum is proven",
+        costs="milliseconds a channel at 36 inputs, seconds at 64",
+    ),
+)
+
+_REGISTERED: dict[tuple[str, str], Method] = {}
+
+
+def register(method: Method) -> Method:
+    """Add a method of your own to the table of this process; returns it.
+
+    Processes of a study are told of it. To have it in every process, name it as an entry point of
+    the group ``layerbounds.methods`` instead.
+
+    Raises:
+        MethodError: no such kind, or the name belongs to another method.
+    """
+    check_problem_name(method.kind)
+    known = {(m.kind, m.name): m for m in table()}
+    if known.get((method.kind, method.name), method) != method:
+        raise MethodError(
+            f"there is a {method.kind} method {method.name!r} already; choose another name"
+        )
+    unknown = method.takes - TAKES
+    if unknown:
+        raise MethodError(
+            f"method {method.name!r} cannot take {', '.join(sorted(unknown))}; "
+            f"choose from {', '.join(sorted(TAKES))}"
+        )
+    _REGISTERED[method.kind, method.name] = method
+    return method
+
+
+@cache
+def _announced() -> tuple[Method, ...]:
+    return tuple(entry.load() for entry in entry_points(group=ENTRY_POINTS))
+
+
+def registered() -> tuple[Method, ...]:
+    """The methods that were added to the package's own in this process."""
+    return tuple(_REGISTERED.values())
+
+
+def table(kind: str | None = None) -> tuple[Method, ...]:
+    """Every method, or those of one kind: the package's own, announced ones, registered ones."""
+    every = (*_BUILT_IN, *_announced(), *_REGISTERED.values())
+    return tuple(method for method in every if kind in (None, method.kind))
+
+
+def methods(kind: str) -> tuple[str, ...]:
+    """Names of the methods of ``"quantization"`` or ``"pruning"``.
 
     Raises:
         MethodError: another word.
     """
-    check_problem_name(problem)
-    if problem == QUANTIZATION:
-        from bounds.quantization.solve import METHODS
-    else:
-        from bounds.pruning.solve import METHODS
-    return tuple(METHODS)
+    check_problem_name(kind)
+    return tuple(method.name for method in table(kind))
+
+
+def find_method(kind: str, name: str) -> Method:
+    """The method of this name.
+
+    Raises:
+        MethodError: there is none; the message lists those there are and what each proves.
+    """
+    check_problem_name(kind)
+    for method in table(kind):
+        if method.name == name:
+            return method
+    known = ", ".join(f"{m.name} (proves {_ARTICLES[m.proves]})" for m in table(kind))
+    raise MethodError(f"unknown {kind} method {name!r}; choose one of {known}")
+
+
+_ARTICLES = {"nothing": "nothing", "bound": "a bound", "optimum": "the optimum"}
+
+
+def taking(kind: str, what: str) -> tuple[str, ...]:
+    """Names of the methods of a kind that take ``what``, one of ``TAKES``."""
+    return tuple(method.name for method in table(kind) if what in method.takes)
+
+
+def searches() -> frozenset[str]:
+    """Names of the methods that search until nothing is left, given time."""
+    return frozenset(method.name for method in table() if method.proves == "optimum")
 
 
 def check_problem_name(problem: str) -> None:
@@ -40,39 +265,3 @@ def check_problem_name(problem: str) -> None:
     """
     if problem not in PROBLEMS:
         raise MethodError(f"unknown problem {problem!r}; choose from {', '.join(PROBLEMS)}")
-
-
-@dataclass(frozen=True)
-class Keep:
-    """k = n b/16 and the whole numbers it is solved at, with the share each has in the result."""
-
-    wanted: float
-    parts: tuple[tuple[int, float], ...]
-
-    @property
-    def recorded(self) -> float:
-        """The k that the results stand for; not whole only when interpolated."""
-        return sum(k * share for k, share in self.parts)
-
-
-def choose_keep(features: int, bits: int, rule: str) -> Keep:
-    """How many of ``features`` weights to keep so that FP16 storage equals ``bits`` a weight.
-
-    ``floor`` is what the paper's released code does and handicaps pruning; ``nearest`` rounds half
-    up; ``interpolate`` mixes the errors at the two neighbouring k linearly.
-
-    Raises:
-        StudyError: unknown rule.
-    """
-    wanted = features * bits / 16
-    low = math.floor(wanted)
-    if rule == "floor":
-        parts = ((low, 1.0),)
-    elif rule == "nearest":
-        parts = ((math.floor(wanted + 0.5), 1.0),)
-    elif rule == "interpolate":
-        share = wanted - low
-        parts = ((low, 1.0 - share), (low + 1, share)) if share > 0 else ((low, 1.0),)
-    else:
-        raise StudyError(f"unknown rule {rule!r} for k; choose floor, nearest or interpolate")
-    return Keep(wanted, parts)

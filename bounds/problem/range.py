@@ -2,10 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
+
+from bounds.errors import ProblemError
+from bounds.problem.attempt import Attempt
+from bounds.problem.constraint import Constraint
+from bounds.problem.gram import Problem
 
 EXACT = "exact"
 CERTIFIED = "certified"
@@ -33,7 +40,7 @@ def snr(energy: ArrayLike, error: ArrayLike) -> float:
     return float("inf") if lost <= 0 else 10 * float(np.log10(total / lost))
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False, repr=False)
 class Range:
     """Per channel: a proven lower bound on the minimum error, and an error attained.
 
@@ -42,11 +49,16 @@ class Range:
         upper: (channels,) error attained by ``weights``, rounded outward.
         energy: (channels,) ``w^T G w``.
         weights: (channels, n) compressed weights that attain ``upper``.
-        status: (channels,) ``"exact"``, ``"certified"`` or ``"heuristic"`` (DESIGN section 3.6).
+        status: (channels,) ``"exact"`` (search finished, lower and upper agree), ``"certified"``
+            (lower is proven and positive) or ``"heuristic"`` (an attained error only).
         method: the method that was asked for.
         nodes: (channels,) search nodes visited; zero where nothing was searched.
+        problem, constraint: what was asked: the Gram matrix and weights, and what ``weights``
+            fulfil.
         seconds: wall time of the whole call.
         notes: remarks a reader of the numbers should see, one sentence each.
+        proof: one entry a channel, or none at all: the multipliers that prove ``lower``, or None
+            where a finished search needed none.
     """
 
     lower: NDArray[np.float64]
@@ -56,8 +68,11 @@ class Range:
     status: NDArray[np.str_]
     method: str
     nodes: NDArray[np.int64]
+    problem: Problem
+    constraint: Constraint
     seconds: float = 0.0
     notes: tuple[str, ...] = field(default=())
+    proof: Sequence[Any] = ()
 
     @property
     def snr_bound(self) -> float:
@@ -73,28 +88,44 @@ class Range:
         """Number of channels with this status."""
         return int((self.status == status).sum())
 
+    def recomputed(self) -> NDArray[np.float64]:
+        """The errors (channels,) of ``weights``, evaluated anew from problem and constraint."""
+        return self.constraint.errors(self.problem, self.weights)
+
+    def __repr__(self) -> str:
+        """One line: what was asked, by which method, and what came out."""
+        counts = ((self.count(status), status) for status in (EXACT, CERTIFIED, HEURISTIC))
+        settled = ", ".join(f"{count} {status}" for count, status in counts if count)
+        return (
+            f"Range({self.constraint}, {self.method}: attained {self.snr_attained:.2f} dB, "
+            f"at most {self.snr_bound:.2f} dB, {settled})"
+        )
+
 
 def make_range(
-    lower: ArrayLike,
-    upper: ArrayLike,
-    energy: NDArray[np.float64],
-    weights: NDArray[np.float64],
-    *,
+    problem: Problem,
+    constraint: Constraint,
     method: str,
-    finished: ArrayLike = False,
-    nodes: ArrayLike = 0,
+    attempt: Attempt,
+    *,
     seconds: float = 0.0,
     tolerance: float = TOLERANCE,
-    notes: tuple[str, ...] = (),
 ) -> Range:
-    """Assemble a Range and derive each channel's status.
+    """What an attempt has shown: its own weights evaluated, and each channel's status derived.
 
-    ``finished`` (channels,) says that a search closed its tree; only then, and only when the proven
-    gap is within ``tolerance`` (or below the rounding floor of the energy), is a channel exact.
-    A positive lower bound makes it certified; otherwise it is heuristic.
+    Where a search closed its tree, and only there, and only when the proven gap is within
+    ``tolerance`` (or below the rounding floor of the energy), is a channel exact. A positive lower
+    bound makes it certified; otherwise it is heuristic.
+
+    Raises:
+        ProblemError: an attained error is beyond float64.
     """
-    upper = np.asarray(upper, np.float64)
-    lower = np.asarray(lower, np.float64) + np.zeros_like(upper)
+    upper = constraint.errors(problem, attempt.solution)
+    if not np.isfinite(upper).all():
+        raise ProblemError("an attained error is beyond float64; rescale gram or weights")
+    energy = problem.energy
+    lower = np.asarray(attempt.lower, np.float64) + np.zeros_like(upper)
+    notes = attempt.notes
     # An attained error refutes a bound above it. Rounding is clipped; anything more proves nothing.
     refuted = ~(lower <= upper * (1 + REFUTED) + ENERGY_FLOOR * energy)
     if refuted.any():
@@ -102,16 +133,19 @@ def make_range(
         notes = (*notes, f"A bound above an attained error was discarded (channels {which}).")
     lower = np.where(refuted, 0.0, np.clip(lower, 0.0, upper))
     closed = upper - lower <= np.maximum(tolerance * upper, ENERGY_FLOOR * energy)
-    exact = (np.broadcast_to(finished, upper.shape) & closed & ~refuted) | (upper == 0)
+    exact = (np.broadcast_to(attempt.finished, upper.shape) & closed & ~refuted) | (upper == 0)
     status = np.where(exact, EXACT, np.where(lower > 0, CERTIFIED, HEURISTIC))
     return Range(
         lower,
         upper,
         energy,
-        weights,
+        attempt.solution,
         status,
         method,
-        np.broadcast_to(np.asarray(nodes, np.int64), upper.shape).copy(),
+        np.broadcast_to(np.asarray(attempt.nodes, np.int64), upper.shape).copy(),
+        problem,
+        constraint,
         seconds,
         notes,
+        attempt.proof,
     )

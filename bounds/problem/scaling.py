@@ -15,21 +15,32 @@ from numpy.typing import ArrayLike, NDArray
 
 from bounds.errors import ProblemError
 from bounds.problem.gram import Problem
-from bounds.problem.range import EXACT, Range, make_range
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
 
 #: Exponents within which numbers are left alone: fourth powers of them fit float64.
-COMFORT = 200
+SAFE_EXPONENT = 200
 
 
 @dataclass(frozen=True)
-class Units:
+class Scaling:
     """Powers of two: exponent of the Gram's unit, and of each channel's weights (channels,)."""
 
     gram: int
     rows: Ints
+
+    def problem(self, problem: Problem) -> Problem:
+        """The problem in these units; ProblemError if a digit would be lost."""
+        exponent = self.gram + 2 * self.rows
+        with np.errstate(over="ignore", under="ignore"):
+            energy = np.ldexp(problem.energy, -exponent)
+        return Problem(
+            self.scaled_gram(problem.gram),
+            self.scaled(problem.weights, "weights"),
+            problem.live,
+            energy,
+        )
 
     def scaled_gram(self, gram: ArrayLike) -> Floats:
         """The Gram (n, n) in its unit; ProblemError if a digit would be lost."""
@@ -44,46 +55,16 @@ class Units:
         """Weights (channels, n) back in the unit given; the smallest may round."""
         return np.ldexp(scaled, self.rows[:, None])
 
-    def range_of(
-        self, found: Range, problem: Problem, upper: Floats, weights: Floats, tolerance: float
-    ) -> Range:
-        """A range of the scaled problem as one of ``problem``, lower values rounded down.
-
-        ``upper`` and ``weights``: what is attained, in the unit given.
-
-        Raises:
-            ProblemError: an attained error is beyond float64.
-        """
-        if not np.isfinite(upper).all():
-            raise ProblemError("an attained error is beyond float64; rescale gram or weights")
-        lower, exact = self._errors(found.lower)
-        lower = np.where(exact, lower, np.nextafter(lower, -np.inf))
-        return make_range(
-            np.maximum(lower, 0.0),
-            upper,
-            problem.energy,
-            weights,
-            method=found.method,
-            finished=found.status == EXACT,
-            nodes=found.nodes,
-            seconds=found.seconds,
-            tolerance=tolerance,
-            notes=found.notes,
-        )
-
-    def upper(self, found: Range) -> Floats:
-        """Attained errors (channels,) back in the unit given, rounded up."""
-        upper, exact = self._errors(found.upper)
-        return np.where(exact, upper, np.nextafter(upper, np.inf))
-
-    def _errors(self, values: Floats) -> tuple[Floats, NDArray[np.bool_]]:
+    def lower_errors(self, scaled: Floats) -> Floats:
+        """Errors (channels,) back in the unit given, rounded down."""
         exponent = self.gram + 2 * self.rows
         with np.errstate(over="ignore"):
-            back = np.ldexp(values, exponent)
-            return back, np.ldexp(back, -exponent) == values
+            back = np.ldexp(scaled, exponent)
+            exact = np.ldexp(back, -exponent) == scaled
+        return np.maximum(np.where(exact, back, np.nextafter(back, -np.inf)), 0.0)
 
 
-def find_units(problem: Problem, sizes: ArrayLike, together: bool = False) -> Units | None:
+def find_scaling(problem: Problem, sizes: ArrayLike, together: bool = False) -> Scaling | None:
     """Units in which ``problem`` is near one; None where it is near enough as it is.
 
     Args:
@@ -97,19 +78,19 @@ def find_units(problem: Problem, sizes: ArrayLike, together: bool = False) -> Un
     sizes = np.asarray(sizes, np.float64)
     if together:
         largest = sizes.max(initial=0.0)
-        far = np.flatnonzero((sizes > 0) & (sizes < largest * 2.0**-COMFORT))
+        far = np.flatnonzero((sizes > 0) & (sizes < largest * 2.0**-SAFE_EXPONENT))
         if far.size:
             raise ProblemError(
-                f"weights of channel {far[0]} are over {2.0**COMFORT:.0e} times smaller than the "
-                "largest that the box is made of; leave the box out, or solve it by itself"
+                f"weights of channel {far[0]} are over {2.0**SAFE_EXPONENT:.0e} times smaller than "
+                "the largest that the box is made of; leave the box out, or solve it by itself"
             )
         sizes = np.full_like(sizes, largest)
     rows = np.where(sizes > 0, np.frexp(sizes)[1], 0).astype(np.int64)
     top = float(np.diag(problem.gram).max(initial=0.0))
     gram = int(np.frexp(top)[1]) if top > 0 else 0
-    rows = np.where(np.abs(rows) > COMFORT, rows, 0)
-    gram = gram if abs(gram) > COMFORT else 0
-    return Units(gram, rows) if gram or rows.any() else None
+    rows = np.where(np.abs(rows) > SAFE_EXPONENT, rows, 0)
+    gram = gram if abs(gram) > SAFE_EXPONENT else 0
+    return Scaling(gram, rows) if gram or rows.any() else None
 
 
 def _rescale(values: Floats, exponent: int | Ints, name: str) -> Floats:

@@ -10,19 +10,11 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
-from bounds.errors import ProblemError
+from bounds.linalg.forms import form, rounding_factor
 from bounds.linalg.ldl import factor_definite, solve_factored
-from bounds.problem.gram import Floats, Problem, form, rounding_factor
-from bounds.pruning.reduced import Box, Core, Ints, Mask
-
-
-def paper_box(problem: Problem, factor: float) -> Box:
-    """``[-c max(0, -min w), c max(0, max w)]`` over all weights given (Kuzmin et al. 2023)."""
-    if not (np.isfinite(factor) and factor > 0):
-        raise ProblemError(f"box must be a positive factor such as 2.0, or None; got {factor}")
-    low = -factor * max(0.0, -float(problem.weights.min()))
-    high = factor * max(0.0, float(problem.weights.max()))
-    return Box(low, high)
+from bounds.problem.gram import Floats
+from bounds.problem.sparsity import Box
+from bounds.pruning.reduced import Core, Ints, Mask
 
 
 def box_of(core: Core, box: Box, rows: Ints) -> tuple[Floats, Floats]:

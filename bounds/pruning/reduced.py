@@ -17,7 +17,9 @@ from numpy.typing import NDArray
 
 from bounds.errors import ProblemError
 from bounds.linalg.definite import eigenvalue_lower_bound, power_of_two_balance
-from bounds.problem.gram import Floats, Problem, form_upper
+from bounds.linalg.forms import form_upper
+from bounds.problem.gram import Floats, Problem
+from bounds.problem.sparsity import Box
 
 Ints = NDArray[np.int64]
 Mask = NDArray[np.bool_]
@@ -27,14 +29,6 @@ SHIFT = 1e-10
 
 #: Largest exponent of a row's power of two.
 FARTHEST = 500
-
-
-@dataclass(frozen=True)
-class Box:
-    """Bounds on every weight: ``low <= v <= high``, in the unit of the weights."""
-
-    low: float
-    high: float
 
 
 @dataclass(frozen=True)
@@ -105,6 +99,11 @@ class Core:
         """Original-unit lower bounds from lower bounds (channels,) of the core, rounded down."""
         value = balanced / self.row_scale**2 - self.excess
         return np.maximum(np.nextafter(value, -np.inf), 0.0)
+
+    def lower_of(self, c: int, balanced: float) -> float:
+        """The same of channel ``c`` alone."""
+        value = balanced / self.row_scale[c] ** 2 - self.excess[c]
+        return max(float(np.nextafter(value, -np.inf)), 0.0)
 
 
 def make_core(problem: Problem, group: Ints, capacity: Ints, box: Box | None = None) -> Core:

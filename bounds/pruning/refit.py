@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from bounds.problem.gram import Floats, form, form_upper, rounding_factor
+from bounds.linalg.forms import form, form_upper, rounding_factor
+from bounds.problem.gram import Floats
 from bounds.pruning.reduced import Core, Mask
 
 

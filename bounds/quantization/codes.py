@@ -15,11 +15,9 @@ from numpy.typing import NDArray
 
 from bounds.errors import ProblemError
 from bounds.linalg.boxqp import box_minimisers
-from bounds.problem.gram import Problem, form_upper
+from bounds.problem.gram import Problem
+from bounds.problem.grid import Grid, grid_errors
 from bounds.quantization.factor import Factor, factorise
-
-#: Largest weight in units of the scale; squares of larger ones overflow.
-FARTHEST = 1e100
 
 Floats = NDArray[np.float64]
 Extended = NDArray[np.longdouble]
@@ -77,13 +75,7 @@ class CodeProblem:
 
     def errors(self, codes: Floats) -> Floats:
         """True errors (channels,) of codes (channels, n), rounded outward."""
-        # half of the scale's digits at a time: both products and their difference to w are exact
-        # where they cancel, however many bits the codes have
-        mantissa, exponent = np.frexp(self.scale[:, None])
-        high = np.ldexp(np.rint(np.ldexp(mantissa, 26)), exponent - 26)
-        wide = codes.astype(np.longdouble)
-        values = wide * high - self.weights + wide * (self.scale[:, None] - high)
-        return form_upper(self.gram * self.unit, values)
+        return grid_errors(self.gram * self.unit, self.weights, codes, self.scale)
 
     def costs(self, codes: Floats) -> Extended:
         """Errors in normalised units, extended precision, not rounded outward."""
@@ -100,24 +92,20 @@ class CodeProblem:
         step = self.scale.astype(np.longdouble)
         return normalised * step * step * self.unit
 
+    def full_codes(self, codes: Floats) -> Floats:
+        """Codes (channels, all inputs), the dead inputs rounded to nearest."""
+        full = np.clip(np.rint(self.problem.weights / self.scale[:, None]), self.lo, self.hi)
+        full[:, self.problem.live] = codes
+        return full
+
     def full_weights(self, codes: Floats) -> Floats:
         """Quantized weights (channels, all inputs) with the dead inputs rounded to nearest."""
-        step = self.scale[:, None]
-        full = np.clip(np.rint(self.problem.weights / step), self.lo, self.hi)
-        full[:, self.problem.live] = codes
-        return full * step
+        return self.full_codes(codes) * self.scale[:, None]
 
 
-def check_reach(problem: Problem, scale: Floats) -> None:
-    """Raise ProblemError where a live weight is too many of its channel's steps (channels,)."""
-    with np.errstate(over="ignore"):
-        targets = problem.weights[:, problem.live] / scale[:, None]
-    if not (np.abs(targets) < FARTHEST).all():
-        raise ProblemError(f"weights are over {FARTHEST:g} times the scale; choose a larger scale")
-
-
-def make_codes(problem: Problem, scale: Floats, lo: int, hi: int) -> CodeProblem:
-    """Normalise a problem; ``scale`` (channels,) positive, ``lo < hi`` the box of every code."""
+def make_codes(problem: Problem, grid: Grid) -> CodeProblem:
+    """Normalise a problem on ``grid``."""
+    scale, lo, hi = grid.steps(problem.channels), grid.lo, grid.hi
     live = problem.live
     gram = np.ascontiguousarray(problem.gram[np.ix_(live, live)])
     unit = float(np.exp2(np.round(np.log2(np.diag(gram).mean())))) if live.any() else 1.0
@@ -128,7 +116,6 @@ def make_codes(problem: Problem, scale: Floats, lo: int, hi: int) -> CodeProblem
         exact = (normal * unit == gram).all()
     if not exact:
         raise ProblemError("inputs differ in size by more than float64 can hold; rescale the gram")
-    check_reach(problem, scale)
     gram = normal
     start = box_minimisers(gram, targets, float(lo), float(hi)) if live.any() else targets
     return CodeProblem(problem, gram, unit, weights, scale, lo, hi, targets, start)

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from bounds.errors import StudyError
-from bounds.problem.methods import PRUNING, QUANTIZATION, SEARCHES
+from bounds.problem.methods import PRUNING, QUANTIZATION, searches
 from bounds.problem.range import snr
 from bounds.results.table import read_results
 from bounds.results.verdicts import Verdict, decide
@@ -158,7 +158,7 @@ def group_rows(rows: Iterable[Row]) -> dict[tuple[str, str, int, int, str], list
 
 def known(rows: Sequence[Row]) -> Known:
     """What rows of one problem, one a method, know about it together."""
-    fast = [row for row in rows if row["method"] not in SEARCHES] or rows
+    fast = [row for row in rows if row["method"] not in searches()] or rows
     exact = max(row["exact"] for row in rows)
     return Known(
         energy=rows[0]["energy"],

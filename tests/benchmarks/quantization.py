@@ -20,11 +20,11 @@ from typing import TypeVar
 import numpy as np
 
 from bounds.problem.gram import check_problem
-from bounds.problem.grid import check_scale, integer_range
+from bounds.problem.grid import Grid, choose_scale, integer_range
 from bounds.quantization.codes import CodeProblem, make_codes
 from bounds.quantization.relaxation.bound import solve_channel
 from bounds.quantization.relaxation.conic import solve_relaxation
-from bounds.quantization.solve import choose_scale, quantization_range
+from bounds.quantization.solve import quantization_range
 from layers.dump.file import read_dump
 from tests.benchmarks.rows import Row, write_csv
 from tests.references.quantization import gurobi, scip
@@ -99,7 +99,7 @@ def measure(options: argparse.Namespace) -> list[Row]:
         others["gurobi"] = gurobi
     for layer, bits, gram, weights, scale in sample(options.folder, options.bits):
         lo, hi = integer_range(bits)
-        codes = make_codes(check_problem(gram, weights), check_scale(scale, len(weights)), lo, hi)
+        codes = make_codes(check_problem(gram, weights), Grid.uniform(bits, scale))
         solve = partial(quantization_range, gram, bits=bits, scale=scale)
         batch, _ = timed(partial(solve, weights), REPEATS)
         batch_sdp, _ = timed(partial(solve, weights[:32], method="sdp"), REPEATS)

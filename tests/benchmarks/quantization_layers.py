@@ -17,7 +17,8 @@ from pathlib import Path
 
 import numpy as np
 
-from bounds.quantization.solve import choose_scale, quantization_range
+from bounds.problem.grid import choose_scale
+from bounds.quantization.solve import quantization_range
 from layers.dump.file import read_dump
 from tests.benchmarks.rows import Row, show, write_csv
 

@@ -18,8 +18,7 @@ from torch import nn
 from bounds import pruning_range, quantization_range
 from bounds.errors import LayerboundsError, MethodError, ProblemError
 from bounds.problem.grid import choose_scale
-from bounds.pruning.solve import METHODS as PRUNING
-from bounds.quantization.solve import METHODS as QUANTIZATION
+from bounds.problem.methods import methods
 from bounds.study import format_study
 from layers.dump.file import FORMAT, VERSION, dump_path, read_dump, write_dump
 from layers.images.preprocessing import Preprocessing
@@ -70,10 +69,10 @@ NUMBERS = {
 @pytest.mark.parametrize("name", NUMBERS)
 def test_numbers_that_define_no_problem(name):
     gram, weights, message = NUMBERS[name]
-    for method in QUANTIZATION:
+    for method in methods("quantization"):
         with pytest.raises(ProblemError, match=message):
             quantization_range(gram, weights, bits=3, scale=0.3, method=method)
-    for method in PRUNING:
+    for method in methods("pruning"):
         with pytest.raises(ProblemError, match=message):
             pruning_range(gram, weights, keep=1, method=method)
 

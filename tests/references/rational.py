@@ -11,8 +11,7 @@ from typing import Any
 import numpy as np
 
 from bounds import pruning_range
-from bounds.problem.gram import check_problem
-from bounds.pruning.box import paper_box
+from bounds.problem.sparsity import paper_box
 from tests.references.pruning_instances import pattern_supports
 
 METHODS = ("exact", "perspective", "swap", "obs")
@@ -89,7 +88,7 @@ def _budget(
     options: dict[str, Any] = {"keep": keep}
     if choice < 0.4 and n <= 4:
         options["box"] = float(rng.choice([0.5, 1.0, 2.0]))
-        edges = paper_box(check_problem(gram, weights), options["box"])
+        edges = paper_box(weights, options["box"])
         return options, itertools.combinations(range(n), keep), (edges.low, edges.high)
     return options, itertools.combinations(range(n), keep), None
 

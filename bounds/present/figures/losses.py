@@ -16,7 +16,7 @@ from matplotlib.lines import Line2D
 
 from bounds.errors import StudyError
 from bounds.present.figures.style import METHOD_COLOURS, METHOD_MARKERS, new_figure, size
-from bounds.problem.methods import PROBLEMS, SEARCHES
+from bounds.problem.methods import PROBLEMS, searches
 from bounds.results.ranges import Row, group_rows, known
 
 if TYPE_CHECKING:
@@ -37,7 +37,7 @@ def loss_data(rows: Iterable[Row]) -> list[dict[str, Any]]:
         settled = best.exact == best.channels
         reference = best.upper if settled else best.lower
         for row in group:
-            if row["method"] in SEARCHES:
+            if row["method"] in searches():
                 continue
             records.append(
                 {

@@ -16,7 +16,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from bounds.linalg.definite import eigenvalue_lower_bound
-from bounds.problem.gram import Floats, form, rounding_factor
+from bounds.linalg.forms import form, rounding_factor
+from bounds.problem.gram import Floats
 from bounds.pruning.reduced import Core, Ints
 from bounds.pruning.relaxation.barrier import climb, start_cone
 
@@ -35,27 +36,41 @@ SHRINK = (1.0, 1 - 1e-6, 1 - 1e-3, 0.5)
 
 @dataclass(frozen=True)
 class Dual:
-    """Multipliers of the perspective bound, in the units of the original problem.
+    """Multipliers of one channel's perspective bound, in the units of the original problem.
 
     Attributes:
-        p: (channels, n) vector multipliers, unit of ``G w``; zero on dead inputs.
-        d: (channels, n) diagonal of D, unit of ``G``; zero on dead inputs.
-        lower: (channels,) the proven bound, unit of the energy.
+        p: (n,) vector multipliers, unit of ``G w``; zero on dead inputs.
+        d: (n,) diagonal of D, unit of ``G``; zero on dead inputs.
+        lower: the proven bound, unit of the energy.
     """
 
     p: Floats
     d: Floats
-    lower: Floats
+    lower: float
+
+    def scaled(self, gram: int, row: int) -> Dual:
+        """The same multipliers where the Gram's unit is ``2^-gram`` and the weights' ``2^-row``."""
+        with np.errstate(over="ignore"):
+            lower = float(np.ldexp(self.lower, gram + 2 * row))
+            return Dual(np.ldexp(self.p, gram + row), np.ldexp(self.d, gram), lower)
 
 
-def perspective(core: Core) -> Dual:
+def perspective(core: Core) -> list[Dual]:
     """Maximise the dual for every channel of ``core`` and prove its value."""
-    p, d, lower = proven_multipliers(core)
-    full_p = np.zeros((core.channels, core.features))
-    full_d = np.zeros((core.channels, core.features))
-    full_p[:, core.index] = p / core.scale / core.row_scale[:, None]
-    full_d[:, core.index] = d / core.scale**2
-    return Dual(full_p, full_d, core.lower(lower))
+    return original_units(core, *proven_multipliers(core))
+
+
+def original_units(core: Core, p: Floats, d: Floats, lower: Floats) -> list[Dual]:
+    """Multipliers (channels, m) and bounds (channels,) of the core, one ``Dual`` a channel."""
+    return [original_dual(core, c, p[c], d[c], lower[c]) for c in range(core.channels)]
+
+
+def original_dual(core: Core, c: int, p: Floats, d: Floats, lower: float) -> Dual:
+    """Multipliers (m,) and bound of channel ``c`` of the core, in the units given."""
+    full_p, full_d = np.zeros(core.features), np.zeros(core.features)
+    full_p[core.index] = p / core.scale / core.row_scale[c]
+    full_d[core.index] = d / core.scale**2
+    return Dual(full_p, full_d, core.lower_of(c, lower))
 
 
 def proven_multipliers(core: Core, rows: Ints | None = None) -> tuple[Floats, Floats, Floats]:

@@ -30,12 +30,13 @@ import numpy as np
 
 from bounds.problem.gram import Floats, Problem
 from bounds.problem.limits import Limits
+from bounds.problem.sparsity import Box
 from bounds.pruning.box import box_lower, box_refit, inside
 from bounds.pruning.heuristics.swap import swap
-from bounds.pruning.reduced import Box, Core, Ints, Mask
+from bounds.pruning.reduced import Core, Ints, Mask
 from bounds.pruning.refit import core_upper, refit, support_lower
 from bounds.pruning.relaxation.barrier import start_cone
-from bounds.pruning.relaxation.perspective import proven_multipliers
+from bounds.pruning.relaxation.perspective import Dual, original_dual, proven_multipliers
 from bounds.pruning.search.node import KEPT, OPEN
 from bounds.pruning.search.tree import advance, reduce_node
 
@@ -85,29 +86,32 @@ class Search:
 
 def exact(
     core: Core, problem: Problem, limits: Limits, box: Box | None = None
-) -> tuple[Mask, Floats, Mask, Ints]:
+) -> tuple[Mask, Floats, Mask, Ints, list[Dual | None]]:
     """Search every channel.
 
     Returns:
-        (masks (channels, m), lower (channels,) in core units, finished (channels,), nodes).
+        (masks (channels, m), lower (channels,) in core units, finished (channels,), nodes, the
+        duals of unfinished channels).
     """
     masks = swap(core, problem.weights)
     lower = np.zeros(core.channels)
     finished = np.zeros(core.channels, bool)
     nodes = np.zeros(core.channels, np.int64)
+    duals: list[Dual | None] = []
     # (G^-1)_ii, raised by what inverting can have lost.
     removal: Floats = (
         np.diag(np.linalg.inv(core.gram)).astype(np.float64) + SAFETY * core.slack / core.eigen
     )
     for c in range(core.channels):
-        lower[c], finished[c], nodes[c] = _solve(core, c, removal, masks, limits, box)
-    return masks, lower, finished, nodes
+        lower[c], finished[c], nodes[c], dual = _solve(core, c, removal, masks, limits, box)
+        duals.append(dual)
+    return masks, lower, finished, nodes, duals
 
 
 def _solve(
     core: Core, c: int, removal: Floats, masks: Mask, limits: Limits, box: Box | None
-) -> tuple[float, bool, int]:
-    """(lower, finished, nodes) of one channel; its mask is improved in place."""
+) -> tuple[float, bool, int, Dual | None]:
+    """(lower, finished, nodes, dual) of one channel; its mask is improved in place."""
     row = np.array([c])
     start = float(core_upper(core, refit(core, masks[row], row), row)[0])
     began = time.perf_counter()
@@ -123,16 +127,18 @@ def _solve(
     choice = int(np.argmin(core_upper(core, fits, where)))
     masks[c] = listed[choice]
     nodes = search.nodes
-    finished = not np.isfinite(search.opened)
+    finished, dual = not np.isfinite(search.opened), None
     if not finished:
-        lower = max(lower, proven_multipliers(core, row)[2][0])
+        p, d, proven = proven_multipliers(core, row)
+        lower = max(lower, proven[0])
+        dual = original_dual(core, c, p[0], d[0], proven[0])
     elif box is not None and not inside(core, fits[choice], box, c):
         boxed = box_refit(core, listed, fits, box, where)
         masks[c] = listed[int(np.argmin(core_upper(core, boxed, where)))]
         left = limits.less(time.perf_counter() - began, nodes)
         proof, finished, more = _solve_boxed(core, c, removal, masks, left, box)
         lower, nodes = max(lower, proof), nodes + more
-    return float(lower), finished, nodes
+    return float(lower), finished, nodes, dual
 
 
 def _solve_boxed(

@@ -24,9 +24,10 @@ import numpy as np
 from bounds.errors import MethodError, SolverError
 from bounds.problem.gram import Floats, Problem
 from bounds.problem.limits import Limits
+from bounds.problem.sparsity import Box
 from bounds.pruning.box import box_refit
 from bounds.pruning.heuristics.swap import swap
-from bounds.pruning.reduced import Box, Core, Ints, Mask
+from bounds.pruning.reduced import Core, Ints, Mask
 from bounds.pruning.refit import core_upper, refit
 from bounds.pruning.relaxation.perspective import multipliers
 

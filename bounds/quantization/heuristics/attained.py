@@ -64,6 +64,7 @@ def park_boyd(codes: CodeProblem, c: int, dual: Dual, seed: int) -> Floats:
     Optim. Lett. 2017, Section 4: samples from a normal with the relaxation's mean and covariance,
     rounded (here also clipped to the box before, not after, the descent).
     """
+    assert dual.covariance is not None
     rng = np.random.default_rng([seed, c])
     values, vectors = np.linalg.eigh((dual.covariance + dual.covariance.T) / 2)
     root = vectors * np.sqrt(np.maximum(values, 0.0))

@@ -33,7 +33,14 @@ class Dual:
     lower: float
     cuts: Cuts
     mean: Floats
-    covariance: Floats
+    covariance: Floats | None
+
+    def scaled(self, gram: int, row: int) -> Dual:
+        """The same cuts where the Gram's unit is ``2^-gram`` and the weights' ``2^-row``."""
+        with np.errstate(over="ignore"):
+            lower = float(np.ldexp(self.lower, gram + 2 * row))
+            multiplier = np.ldexp(self.cuts.multiplier, gram)
+        return replace(self, lower=lower, cuts=replace(self.cuts, multiplier=multiplier))
 
 
 def solve_channel(codes: CodeProblem, c: int, rounds: int = CUT_ROUNDS, pairs: int = 0) -> Dual:

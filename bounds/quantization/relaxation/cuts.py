@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bounds.linalg.definite import cholesky_succeeds, power_of_two_balance, rump_shift
-from bounds.problem.gram import rounding_factor
+from bounds.linalg.forms import rounding_factor
 
 Floats = NDArray[np.float64]
 Integers = NDArray[np.int64]

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from bounds.problem.limits import Limits
 from bounds.quantization.codes import CodeProblem
 from bounds.quantization.heuristics.attained import beam
-from bounds.quantization.relaxation.bound import solve_channel
+from bounds.quantization.relaxation.bound import Dual, solve_channel
 from bounds.quantization.search.bounding import proven
 from bounds.quantization.search.enumeration import Walk, open_bound, walk_on
 from bounds.quantization.search.shifted import PROBES, Arguments, Shifted, shifts
@@ -88,6 +88,7 @@ class Found:
     lower: float
     finished: bool = False
     nodes: int = 0
+    dual: Dual | None = None
 
     def improve(self, codes: CodeProblem, others: Sequence[Floats]) -> None:
         """Take the cheapest of the codes held and ``others``, each (n,)."""
@@ -100,7 +101,7 @@ def search_hard(codes: CodeProblem, c: int, incumbent: Floats, limits: Limits, s
     budget = Budget(limits, spent)
     single = codes.channel(c)
     dual = solve_channel(single, 0)
-    found = Found(incumbent, dual.lower)
+    found = Found(incumbent, dual.lower, dual=dual)
     found.improve(single, [beam(single, BEAM_WIDTH)[0]])
     candidates = shifts(single, dual)
     whole = [s.nodes(s.radius(found.codes)) for s in candidates]

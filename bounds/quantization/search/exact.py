@@ -7,7 +7,8 @@ rounding is bounded and subtracted from the bound (``bounding``).
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,7 +16,7 @@ from numpy.typing import NDArray
 from bounds.problem.limits import Limits
 from bounds.quantization.centred import arranged, centre
 from bounds.quantization.codes import CodeProblem
-from bounds.quantization.relaxation.bound import solve_channel
+from bounds.quantization.relaxation.bound import Dual, solve_channel
 from bounds.quantization.search.bounding import proven, radii
 from bounds.quantization.search.deepening import search_hard
 from bounds.quantization.search.enumeration import walk_channels
@@ -27,12 +28,13 @@ EASY_NODES = 300_000
 
 @dataclass(frozen=True)
 class SearchResult:
-    """Codes (channels, n), lower bounds in energy units, finished flags, nodes visited."""
+    """Codes (channels, n), lower bounds in energy units, finished flags, nodes, hard duals."""
 
     codes: Floats
     lower: Floats
     finished: NDArray[np.bool_]
     nodes: NDArray[np.int64]
+    proof: Sequence[Dual | None]
 
 
 def search(codes: CodeProblem, incumbent: Floats, limits: Limits) -> SearchResult:
@@ -51,12 +53,16 @@ def search(codes: CodeProblem, incumbent: Floats, limits: Limits) -> SearchResul
     best[better] = unordered[better]
     upper = codes.errors(best)
     lower = proven(codes, factor, centred, np.where(finished, cost, opened), upper)
+    proof: list[Dual | None] = [None] * codes.channels
     for c in np.flatnonzero(~finished):
         if limits.nodes is not None and nodes[c] >= limits.nodes:
-            lower[c] = max(lower[c], solve_channel(codes, int(c)).lower)
+            dual = solve_channel(codes, int(c))
+            lower[c] = max(lower[c], dual.lower)
+            proof[c] = replace(dual, covariance=None)
             continue
         hard = search_hard(codes, int(c), best[c], limits, int(nodes[c]))
         best[c], finished[c] = hard.codes, hard.finished
+        proof[c] = hard.dual and replace(hard.dual, covariance=None)
         lower[c] = max(lower[c], hard.lower)
         nodes[c] += hard.nodes
-    return SearchResult(best, lower, finished, nodes)
+    return SearchResult(best, lower, finished, nodes, proof)

@@ -7,9 +7,12 @@ from __future__ import annotations
 
 import ast
 import hashlib
+import sys
 from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
+
+from bounds.problem.methods import Method, find_method
 
 _ROOT = Path(__file__).resolve().parents[3]
 #: What makes rows beside the solvers themselves: read as they are, their imports not followed.
@@ -17,16 +20,28 @@ _ROWS = ("bounds/problem/methods.py", "bounds/study/run/solving.py", "layers/dum
 
 
 @cache
-def code_digest(problem: str) -> str:
-    """Digest of the code that computes ``problem``: its package, and all of ours it imports."""
+def code_digest(problem: str, method: str = "exact") -> str:
+    """Digest of the code that computes ``problem``: its package, and all of ours it imports.
+
+    The module of a method from elsewhere is in it too.
+    """
+    digest = hashlib.sha256()
+    chosen = find_method(problem, method)
+    if not chosen.run.startswith("bounds."):
+        digest.update(f"{chosen}\n".encode())
+        digest.update(_source(chosen))
     files = [_ROOT / name for name in _ROWS]
     files += imported((_ROOT / "bounds" / problem).rglob("*.py"))
-    digest = hashlib.sha256()
     for file in sorted(files):
         digest.update(f"{file.relative_to(_ROOT).as_posix()}\n".encode())
         # Line ends differ between checkouts on different systems.
         digest.update(file.read_bytes().replace(b"\r\n", b"\n"))
     return digest.hexdigest()
+
+
+def _source(method: Method) -> bytes:
+    path = getattr(sys.modules[method.load().__module__], "__file__", None)
+    return Path(path).read_bytes() if path else b""
 
 
 def imported(files: Iterator[Path]) -> set[Path]:

@@ -16,7 +16,7 @@ from pathlib import Path
 
 import numpy as np
 
-from bounds.problem.methods import LIMITED, PROBLEMS, QUANTIZATION, SEEDED
+from bounds.problem.methods import PROBLEMS, QUANTIZATION, find_method
 from bounds.study.plan.config import LayerChoice, Study
 from bounds.study.plan.digest import code_digest
 
@@ -142,7 +142,8 @@ def make_tasks(study: Study, layers: Iterable[Layer]) -> list[Task]:
 
 def _task(study: Study, layer: Layer, chunk: int, problem: str, method: str) -> Task:
     solve = study.solve
-    limited = method in LIMITED[problem]
+    takes = find_method(problem, method).takes
+    limited = "limits" in takes
     timed = limited and math.isfinite(solve.time_limit)
     return Task(
         layer=layer,
@@ -155,7 +156,7 @@ def _task(study: Study, layer: Layer, chunk: int, problem: str, method: str) -> 
         rule=solve.scale if problem == QUANTIZATION else solve.keep,
         time_limit=float(solve.time_limit) if timed else None,
         node_limit=solve.node_limit if limited else None,
-        seed=study.seed if method in SEEDED[problem] else None,
-        code=code_digest(problem),
+        seed=study.seed if "seed" in takes else None,
+        code=code_digest(problem, method),
         certificates=solve.certificates,
     )

@@ -12,11 +12,9 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
-from bounds.problem.methods import PROBLEMS, QUANTIZATION
+from bounds.problem.methods import PROBLEMS, QUANTIZATION, find_method
 
 _PACKAGE = Path(__file__).resolve().parents[2]
-#: Methods of other people's solvers: slow, and without kernels of their own to compile.
-_FOREIGN = ("sdp-scs", "scip")
 
 
 @contextmanager
@@ -78,7 +76,7 @@ def compile_kernels(problem: str, methods: Sequence[str]) -> None:
     inputs, weights = rng.normal(size=(50, 6)), rng.normal(size=(2, 6))
     gram = inputs.T @ inputs
     for method in methods:
-        if method in _FOREIGN:
+        if find_method(problem, method).foreign:
             continue
         if problem == QUANTIZATION:
             quantization_range(gram, weights, bits=3, scale=0.3, method=method)

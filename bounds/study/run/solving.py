@@ -17,10 +17,11 @@ from numpy.typing import NDArray
 
 from bounds import pruning_range, quantization_range
 from bounds.errors import StudyError
-from bounds.problem.gram import form
+from bounds.linalg.forms import form
 from bounds.problem.grid import choose_scale
-from bounds.problem.methods import PRUNING, QUANTIZATION, choose_keep
+from bounds.problem.methods import PRUNING, QUANTIZATION
 from bounds.problem.range import CERTIFIED, EXACT, HEURISTIC, Range, snr
+from bounds.problem.sparsity import choose_keep
 from bounds.study.plan.digest import code_digest
 from bounds.study.plan.tasks import Task, thin_out
 
@@ -137,7 +138,7 @@ def solve_task(
     """
     wanted = task.bits if wanted is None else tuple(wanted)
     try:
-        if code_digest(task.problem) != task.code:
+        if code_digest(task.problem, task.method) != task.code:
             raise StudyError(
                 "the process that solves has other solvers than the one that started the study; "
                 "install the same layerbounds on every machine, and run the study again"

@@ -9,8 +9,11 @@ import pytest
 
 from bounds.errors import LayerboundsError, ProblemError
 from bounds.linalg.definite import eigenvalue_lower_bound, power_of_two_balance
-from bounds.problem.gram import check_problem, form_upper
+from bounds.linalg.forms import form_upper
+from bounds.problem.attempt import Attempt
+from bounds.problem.gram import check_problem
 from bounds.problem.range import CERTIFIED, EXACT, HEURISTIC, make_range, snr
+from bounds.problem.sparsity import Sparse
 
 
 def rational_form(gram, d):
@@ -89,14 +92,14 @@ def test_balance_is_exact():
 
 
 def test_status_follows_from_the_numbers():
-    energy, weights = np.full(4, 10.0), np.zeros((4, 1))
-    found = make_range(
-        [1.0, 1.0, 0.5, 0.0],
-        [1.0, 1.0, 1.0, 1.0],
-        energy,
-        weights,
-        method="m",
-        finished=[True, False, True, True],
+    problem = check_problem([[10.0]], np.ones((4, 1)))
+    solution = np.full((4, 1), 1 - 0.1**0.5)
+    attempt = Attempt(solution, [1.0, 1.0, 0.5, 0.0], finished=[True, False, True, True])
+    found = make_range(problem, Sparse(1), "m", attempt)
+    assert found.upper == pytest.approx(1.0) and found.recomputed() == pytest.approx(found.upper)
+    assert (
+        repr(found) == "Range(at most 1 nonzeros, m: attained 10.00 dB, at most 12.04 dB, "
+        "1 exact, 2 certified, 1 heuristic)"
     )
     assert found.status.tolist() == [EXACT, CERTIFIED, CERTIFIED, HEURISTIC]
     assert found.count(CERTIFIED) == 2

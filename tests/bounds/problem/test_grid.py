@@ -7,8 +7,7 @@ import pytest
 
 from bounds import quantization_range
 from bounds.errors import MethodError, ProblemError
-from bounds.problem.grid import check_scale, integer_range
-from bounds.quantization.solve import choose_scale
+from bounds.problem.grid import check_scale, choose_scale, integer_range
 
 
 def loss(weights, scale, bits):

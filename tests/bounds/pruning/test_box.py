@@ -7,7 +7,8 @@ import pytest
 
 from bounds import pruning_range
 from bounds.problem.gram import check_problem
-from bounds.pruning.box import box_lower, box_refit, paper_box
+from bounds.problem.sparsity import paper_box
+from bounds.pruning.box import box_lower, box_refit
 from bounds.pruning.reduced import make_core
 from bounds.pruning.refit import core_upper, refit
 from tests.references.pruning_instances import brute_force_boxed, problem
@@ -102,7 +103,7 @@ def test_the_boxed_bound_holds_away_from_the_optimum_and_meets_it_there():
     for seed in range(6):
         gram, weights = problem("random", 7, seed)
         checked = check_problem(gram, weights)
-        box = paper_box(checked, 0.4)
+        box = paper_box(checked.weights, 0.4)
         core = make_core(checked, np.zeros(7, np.int64), np.array([4]), box)
         masks = np.zeros((2, 7), bool)
         masks[:, rng.choice(7, 4, replace=False)] = True

@@ -9,10 +9,10 @@ import pytest
 
 from bounds import pruning_range
 from bounds.errors import ProblemError
-from bounds.pruning.solve import METHODS
+from bounds.problem.methods import PRUNING, methods
 from tests.references.pruning_instances import KINDS, brute_force_pattern, problem
 
-FAST = tuple(m for m in METHODS if m != "scip")
+FAST = tuple(m for m in methods(PRUNING) if m != "scip")
 
 
 def fits(weights, pattern) -> bool:

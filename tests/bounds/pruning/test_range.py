@@ -12,12 +12,12 @@ import pytest
 
 from bounds import pruning_range
 from bounds.errors import MethodError, ProblemError
+from bounds.problem.methods import PRUNING, methods
 from bounds.pruning.search.scip import FEASIBILITY
-from bounds.pruning.solve import METHODS
 from tests.references.pruning import gurobi, relaxation
 from tests.references.pruning_instances import KINDS, brute_force, brute_force_boxed, problem
 
-FAST = tuple(m for m in METHODS if m != "scip")
+FAST = tuple(m for m in methods(PRUNING) if m != "scip")
 
 
 @pytest.mark.parametrize("method", FAST)

@@ -15,9 +15,8 @@ import numpy as np
 import pytest
 
 from bounds import pruning_range, quantization_range
+from bounds.problem.methods import methods
 from bounds.problem.range import Range
-from bounds.pruning.solve import METHODS as PRUNING
-from bounds.quantization.solve import METHODS as QUANTIZATION
 from bounds.results.ranges import load_rows
 from bounds.study.run.running import Report, run_study
 from tests.bounds.conftest import Ran
@@ -40,10 +39,10 @@ def problem(seed: int, n: int, channels: int) -> tuple[np.ndarray, np.ndarray]:
 def ranges(n: int = 20, channels: int = 3) -> Iterator[Range]:
     """Every method of both problems, and searches that a node limit ends; 70 inputs without one."""
     gram, weights = problem(1, n, channels)
-    for method in QUANTIZATION:
+    for method in methods("quantization"):
         if method not in EXTERNAL:
             yield quantization_range(gram, weights, bits=3, scale=0.3, method=method)
-    for method in PRUNING:
+    for method in methods("pruning"):
         if method not in EXTERNAL:
             yield pruning_range(gram, weights, keep=n // 3, method=method)
     gram, weights = problem(2, 70, 2)

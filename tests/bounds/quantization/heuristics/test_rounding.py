@@ -13,7 +13,7 @@ from bounds.errors import ProblemError
 from bounds.fuzz.instances import make_instance
 from bounds.fuzz.rational import ExactForm
 from bounds.problem.gram import check_problem
-from bounds.problem.grid import integer_range
+from bounds.problem.grid import Grid, integer_range
 from bounds.problem.limits import Limits
 from bounds.quantization.codes import make_codes
 from bounds.quantization.relaxation.cuts import lagrangian_bound, single_cuts
@@ -35,7 +35,7 @@ def test_weights_a_last_digit_beyond_the_ends_of_the_grid(bits, outward):
         weights = codes * scale
         for _ in range(outward):
             weights = np.nextafter(weights, np.sign(codes) * np.inf)
-        problem = make_codes(check_problem(gram, weights), np.array([scale]), lo, hi)
+        problem = make_codes(check_problem(gram, weights), Grid.uniform(bits, scale))
         found = search(problem, codes[None], Limits())
         true = ExactForm(gram, weights).grid_error(codes, scale)
         assert Fraction(float(found.lower[0])) <= true
@@ -103,7 +103,7 @@ def test_a_solver_gone_astray_leaves_the_bound_of_its_finite_multipliers(monkeyp
     from bounds.quantization.relaxation import bound as relaxation
 
     gram, weights = np.array([[2.0, 0.5], [0.5, 1.0]]), np.array([[0.3, -0.7]])
-    codes = make_codes(check_problem(gram, weights), np.array([0.5]), -4, 3)
+    codes = make_codes(check_problem(gram, weights), Grid.uniform(3, 0.5))
     honest = relaxation.solve_channel(codes, 0)
     solve = relaxation.solve_dual
 
@@ -113,7 +113,7 @@ def test_a_solver_gone_astray_leaves_the_bound_of_its_finite_multipliers(monkeyp
         answer[12][count - 1] = 1e308
         return answer
 
-    big = make_codes(check_problem(gram * 2.0**40, weights), np.array([0.5]), -4, 3)
+    big = make_codes(check_problem(gram * 2.0**40, weights), Grid.uniform(3, 0.5))
     monkeypatch.setattr(relaxation, "solve_dual", astray)
     found = relaxation.solve_channel(big, 0)
     assert np.isfinite(found.cuts.multiplier).all()

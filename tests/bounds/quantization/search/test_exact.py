@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 from bounds import quantization_range
+from bounds.problem.methods import QUANTIZATION, methods
 from bounds.quantization.search import exact, shifted
-from bounds.quantization.solve import METHODS
 from tests.references.quantization_instances import KINDS, Instance, brute_force, instance
 
 SIZES = [(1, 8), (2, 5), (3, 4), (4, 3), (5, 2), (8, 1), (10, 1), (6, 2)]
@@ -44,7 +44,7 @@ def test_exact_is_the_brute_force_optimum(kind, n, bits):
             assert (found.status == "exact").all()
 
 
-@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("method", methods(QUANTIZATION))
 @pytest.mark.parametrize("kind", KINDS)
 def test_every_method_brackets_the_optimum(method, kind):
     cases = [(3, 2)] if method == "sdp-scs" else [(3, 2), (2, 4), (4, 3), (5, 1)]

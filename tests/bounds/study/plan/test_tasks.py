@@ -11,7 +11,8 @@ import pytest
 
 from bounds import pruning_range, quantization_range
 from bounds.errors import MethodError, StudyError
-from bounds.problem.methods import LIMITED, PROBLEMS, SEEDED, choose_keep, methods
+from bounds.problem.methods import PROBLEMS, methods, taking
+from bounds.problem.sparsity import choose_keep
 from bounds.study import LayerChoice, Solve, Study
 from bounds.study.plan.digest import code_digest, imported
 from bounds.study.plan.tasks import Layer, Task, make_tasks, study_layer, thin_out
@@ -146,10 +147,10 @@ def made(**solve: Any) -> dict[tuple[str, str], Task]:
 @pytest.mark.parametrize(
     ("change", "touched"),
     [
-        ({"time_limit": 3.0}, LIMITED),
-        ({"time_limit": float("inf")}, LIMITED),
-        ({"node_limit": 7}, LIMITED),
-        ({"seed": 1}, SEEDED),
+        ({"time_limit": 3.0}, "limits"),
+        ({"time_limit": float("inf")}, "limits"),
+        ({"node_limit": 7}, "limits"),
+        ({"seed": 1}, "seed"),
         ({"time_limit": 10}, {problem: () for problem in PROBLEMS}),  # the default, as a whole
         ({"scale": "minmax"}, {"quantization": methods("quantization"), "pruning": ()}),
         ({"keep": "nearest"}, {"quantization": (), "pruning": methods("pruning")}),
@@ -168,13 +169,13 @@ def test_methods_said_to_ignore_limits_and_seed_do(problem):
     inputs, weights = rng.normal(size=(20, 6)), rng.normal(size=(2, 6))
     gram = inputs.T @ inputs
     for method in methods(problem):
-        if method in LIMITED[problem]:
+        if method in taking(problem, "limits"):
             continue
         limits = [{}, {"node_limit": 1}, {"time_limit": 1e-9}]
         if problem == "pruning":
             found = [pruning_range(gram, weights, keep=3, method=method, **some) for some in limits]
         else:
-            limits += [] if method in SEEDED[problem] else [{"seed": 1}]
+            limits += [] if method in taking(problem, "seed") else [{"seed": 1}]
             found = [
                 quantization_range(gram, weights, bits=3, scale=0.4, method=method, **some)
                 for some in limits
