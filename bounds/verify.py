@@ -533,14 +533,24 @@ def cut_chunk(dump: LayerDump, line: Json) -> Chunk:
     inner = slice(offset, offset + stop - start)
     per_group = dump.channels // dump.groups
     weights = dump.weights[group * per_group : (group + 1) * per_group, start:stop]
-    require(line["rounding"] in ("fp16", "none"), "rounding is neither fp16 nor none")
+    require(line["rounding"] in ("fp16", "bf16", "none"), "rounding is not fp16, bf16 or none")
     if line["rounding"] == "fp16":
         weights = weights.astype(np.float16)
+    elif line["rounding"] == "bf16":
+        weights = to_bfloat16(np.asarray(weights, np.float64))
     weights = np.ascontiguousarray(weights, np.float64)
-    require(bool(np.isfinite(weights).all()), "the weights do not fit fp16")
+    require(bool(np.isfinite(weights).all()), f"the weights do not fit {line['rounding']}")
     require(0 <= real(line["tolerance"], "tolerance") < 1, "the tolerance is out of range")
     gram = np.array(dump.gram_blocks[block][group, inner, inner], np.float64, order="C")
     return Chunk(gram, weights, group * per_group, line)
+
+
+def to_bfloat16(weights: np.ndarray) -> np.ndarray:
+    """The nearest numbers of eight significant bits, ties to even; too large ones infinite."""
+    _, exponent = np.frexp(weights)
+    step = np.maximum(exponent - 8, -133)
+    rounded = np.ldexp(np.rint(np.ldexp(weights, -step)), step)
+    return np.where(np.abs(rounded) < 2.0**128, rounded, np.inf)
 
 
 def problem_hash(chunk: Chunk, weights: np.ndarray, numbers: list[Any]) -> str:

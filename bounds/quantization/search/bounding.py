@@ -18,7 +18,8 @@ def proven(
     """Turn walk costs (channels,) into valid lower bounds on the error, in energy units.
 
     The true optimum has an error of at most ``upper``; strong convexity and the box say how far it
-    can be from the centre, and ``walk_slack`` what rounding can be worth that far out.
+    can be from the centre, and ``walk_slack`` what rounding can be worth that far out. A shift that
+    made the Gram definite is part of that, so bounds below zero say how far its curvature reaches.
     """
     square = np.square(codes.scale.astype(np.longdouble)) * codes.unit
     room = np.asarray(upper / square * (1 + 1e-12) - centred.value, float)
@@ -33,7 +34,7 @@ def proven(
             radius = np.minimum(radius, np.square(root / (2 * inner)) * (1 + 1e-12))
     slack = walk_slack(factor, room, radius, centred.doubt, codes.hi - codes.lo + 1.0)
     total = codes.to_error(np.asarray(centred.value + cost - slack, np.longdouble))
-    return np.maximum(0.0, np.nextafter(total.astype(np.float64), -np.inf))
+    return np.nextafter(total.astype(np.float64), -np.inf)
 
 
 def radii(codes: CodeProblem, centred: Centred, incumbent: Floats) -> Floats:

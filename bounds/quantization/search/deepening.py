@@ -101,7 +101,8 @@ def search_hard(codes: CodeProblem, c: int, incumbent: Floats, limits: Limits, s
     budget = Budget(limits, spent)
     single = codes.channel(c)
     dual = solve_channel(single, 0)
-    found = Found(incumbent, dual.lower, dual=dual)
+    # A dual of 0 proves nothing, not even that the form is nowhere negative.
+    found = Found(incumbent, dual.lower if dual.lower > 0 else -np.inf, dual=dual)
     found.improve(single, [beam(single, BEAM_WIDTH)[0]])
     candidates = shifts(single, dual)
     whole = [s.nodes(s.radius(found.codes)) for s in candidates]
@@ -137,7 +138,8 @@ def widest(
     """
     probes = PROBES if target < LARGE else PROBES_LARGE
     codes = candidates[0].codes
-    best, chosen = found.lower / float(codes.to_error(np.ones(1, np.longdouble))[0]), None
+    unit = float(codes.to_error(np.ones(1, np.longdouble))[0])
+    best, chosen = max(found.lower, 0.0) / unit, None
     for shifted in candidates:
         base, room = float(shifted.centred.value[0]), shifted.radius(found.codes)
         low, high = max((best - base) / room, 0.0), 1.0
