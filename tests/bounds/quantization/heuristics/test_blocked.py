@@ -27,6 +27,7 @@ def test_rounding_asks_for_no_box_minimiser():
     rows = rng.standard_normal((30, 20))
     problem = check_problem(rows.T @ rows, rng.standard_normal((3, 20)))
     codes = make_codes(problem, np.full(3, 0.5), -4, 3)
-    nearest(codes), gptq_codes(codes)
+    nearest(codes)
+    gptq_codes(codes)
     assert "start" not in vars(codes)
     np.testing.assert_array_equal(codes.channel(1).start, codes.start[1:2])
