@@ -15,7 +15,7 @@ from bounds.quantization.heuristics.rounding import blocked_rounding, successive
 def test_blocks_round_as_columns_do(n):
     rng = np.random.default_rng(n)
     rows = rng.standard_normal((n + 20, n))
-    factor = np.ascontiguousarray(np.linalg.cholesky(rows.T @ rows).T)
+    factor = np.ascontiguousarray(np.linalg.cholesky(rows.T @ rows).T, np.float64)
     targets = 3 * rng.standard_normal((7, n))
     expected = successive_rounding(factor, targets, -4, 3)
     np.testing.assert_array_equal(blocked_rounding(factor, targets, -4, 3), expected)
