@@ -19,11 +19,10 @@ from numpy.typing import ArrayLike, NDArray
 from bounds.errors import ProblemError, SolverError
 from bounds.gap.steps import infer_steps, to_codes
 from bounds.linalg.forms import form
-from bounds.problem.gram import check_problem
+from bounds.problem.gram import check_problem, round_weights
 from bounds.problem.grid import RULES, check_scale, choose_scale, integer_range
 from bounds.problem.methods import PRUNING, QUANTIZATION
 from bounds.problem.range import CERTIFIED, ENERGY_FLOOR, EXACT, HEURISTIC, TOLERANCE, Range, snr
-from bounds.study.run.solving import round_weights
 
 if TYPE_CHECKING:
     from layers.dump.file import Chunk, LayerDump
