@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from bounds.errors import ProblemError, StudyError
-from bounds.problem.checks import finite_array, real_number, whole_number
+from bounds.problem.checks import finite_array, real_number
 from bounds.problem.gram import Problem
 from bounds.problem.methods import PRUNING
 from bounds.problem.scaling import Scaling, find_scaling
@@ -100,10 +100,6 @@ class Sparse(_Pruned):
     keep: int
     box: Box | None = None
 
-    def __post_init__(self) -> None:
-        """Raise ProblemError for a count that is none."""
-        object.__setattr__(self, "keep", whole_number("keep", self.keep, 0))
-
     @property
     def asks(self) -> frozenset[str]:
         """What a method must be able to take."""
@@ -111,9 +107,9 @@ class Sparse(_Pruned):
 
     def budget(self, features: int) -> tuple[Ints, Ints]:
         """One group of all inputs."""
-        if self.keep > features:
+        if not (_whole(self.keep) and 0 <= self.keep <= features):
             raise ProblemError(
-                f"keep must be an integer from 0 to {features} inputs, got {self.keep}"
+                f"keep must be an integer from 0 to {features} inputs, got {self.keep!r}"
             )
         return np.zeros(features, np.int64), np.array([int(self.keep)])
 
@@ -226,5 +222,6 @@ def _scaled_box(box: Box | None, scaling: Scaling) -> Box | None:
 
 
 def _whole(value: float) -> bool:
-    number = isinstance(value, int | float | np.integer) and not isinstance(value, bool)
-    return number and float(value).is_integer()
+    if isinstance(value, float):
+        return value.is_integer()
+    return isinstance(value, int | np.integer) and not isinstance(value, bool)
