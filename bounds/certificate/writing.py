@@ -163,7 +163,7 @@ def is_whole(path: Path) -> bool:
     try:
         body, _, last = path.read_bytes().removesuffix(b"\n").rpartition(b"\n")
         return json.loads(last)["sha256"] == hashlib.sha256(body + b"\n").hexdigest()
-    except (OSError, ValueError, KeyError, TypeError):
+    except (OSError, ValueError, KeyError, TypeError, RecursionError):
         return False
 
 
