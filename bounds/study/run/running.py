@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from bounds.errors import StudyError
+from bounds.problem.methods import PROBLEMS
 from bounds.results.files import make_folder, sweep, write_bytes
 from bounds.results.table import as_table, write_results
 from bounds.study.plan.config import Study
@@ -136,10 +137,11 @@ def _kernels(
     study: Study, scheduler: str | None, observer: Observer
 ) -> AbstractContextManager[None]:
     """Compile what is not compiled yet, if this machine is to solve and has a core to spare."""
-    problems = uncompiled() if scheduler is None and study.solve.workers > 1 else []
+    methods = {problem: getattr(study.solve, problem) for problem in PROBLEMS}
+    problems = uncompiled(methods) if scheduler is None and study.solve.workers > 1 else []
     if problems:
         observer.compiling()
-    return compiling({problem: getattr(study.solve, problem) for problem in problems})
+    return compiling({problem: methods[problem] for problem in problems})
 
 
 def _rows(folder: Path, task: Task) -> list[Row]:
