@@ -16,7 +16,7 @@ from bounds.problem.sparsity import budget
 from bounds.pruning.box import box_refit, paper_box
 from bounds.pruning.heuristics.selection import backward, forward, magnitude
 from bounds.pruning.heuristics.swap import swap
-from bounds.pruning.reduced import Box, Core, Mask, make_core
+from bounds.pruning.reduced import Box, Mask, ReducedProblem, reduce_problem
 from bounds.pruning.refit import refit
 from bounds.pruning.relaxation.perspective import proven_multipliers
 from bounds.pruning.search.exact import exact
@@ -91,7 +91,7 @@ def pruning_range(
         fitted = units.weights(found.weights)
         return units.range_of(found, problem, problem.errors(fitted), fitted, tolerance)
     bounds = None if box is None else paper_box(problem, box)
-    core = make_core(problem, group, capacity, bounds)
+    core = reduce_problem(problem, group, capacity, bounds)
     notes = core.notes
     lower, finished, nodes = np.zeros(core.channels), np.zeros(core.channels, bool), 0
     if core.capacity.sum() >= core.size:
@@ -132,7 +132,7 @@ def pruning_range(
     )
 
 
-def _select(method: str, core: Core, problem: Problem) -> Mask:
+def _select(method: str, core: ReducedProblem, problem: Problem) -> Mask:
     if method == "obs":
         return backward(core)
     if method == "forward":
@@ -143,7 +143,7 @@ def _select(method: str, core: Core, problem: Problem) -> Mask:
 
 
 def _fit(
-    core: Core, masks: Mask, method: str, box: Box | None, problem: Problem
+    core: ReducedProblem, masks: Mask, method: str, box: Box | None, problem: Problem
 ) -> tuple[Floats, tuple[str, ...]]:
     """Weights (channels, n) on ``masks`` and remarks on the box."""
     if method == "magnitude" or core.capacity.sum() >= core.size:
