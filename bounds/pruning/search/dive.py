@@ -206,7 +206,7 @@ def judge(
             # The thresholds at hand will do to see the node close.
             bound = bound_at(stack, group, s)
         else:
-            bound = coordinate_ascent(stack, group, s, cutoff, scratch.ratio)
+            bound = coordinate_ascent(stack, group, s, cutoff, scratch.ratio, scratch)
             if bound >= cutoff:
                 return True, pick, keep, remove
             pick, keep, remove, flagged, closed = score_children(

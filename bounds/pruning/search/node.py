@@ -64,7 +64,8 @@ class Scratch(NamedTuple):
 
     ``flags`` (M,): what is decided of a row but not carried out: OPEN, KEPT or REMOVED; ``score``
     (M,): worth of branching on it; ``ratio``, ``child_ratio`` (M,): ``p_i^2/d_i`` of a node and of
-    a child probed; ``column`` (M,); ``opened`` (groups,): open inputs.
+    a child probed; ``column`` (M,); ``opened`` (groups,): open inputs. ``above_count``, ``above``,
+    ``below`` (groups,): ratios above the threshold, their least, and the largest of the others.
     """
 
     flags: Ints
@@ -73,6 +74,9 @@ class Scratch(NamedTuple):
     child_ratio: Floats
     column: Floats
     opened: Ints
+    above_count: Ints
+    above: Floats
+    below: Floats
 
 
 @njit(cache=True, nogil=True)
@@ -85,6 +89,9 @@ def new_scratch(size: int, groups: int) -> Scratch:
         child_ratio=np.empty(size),
         column=np.empty(size),
         opened=np.empty(groups, np.int64),
+        above_count=np.empty(groups, np.int64),
+        above=np.empty(groups),
+        below=np.empty(groups),
     )
 
 
@@ -149,7 +156,13 @@ def decide(
 
 @njit(cache=True, nogil=True)
 def move_thresholds(
-    stack: Stack, group: Ints, s: int, cutoff: float, ratio: Floats, bound: float
+    stack: Stack,
+    group: Ints,
+    s: int,
+    cutoff: float,
+    ratio: Floats,
+    scratch: Scratch,
+    bound: float,
 ) -> float:
     """Move each t of slot s towards the best place for ``ratio`` (m,) ``= p_i^2/d_i``.
 
@@ -159,9 +172,7 @@ def move_thresholds(
     """
     position, t, room, base = stack.position, stack.t, stack.room, stack.base[s]
     m, groups = stack.size[s], stack.t.shape[1]
-    count = np.empty(groups, np.int64)
-    above = np.empty(groups)
-    below = np.empty(groups)
+    count, above, below = scratch.above_count, scratch.above, scratch.below
     for attempt in range(PASSES + 1):
         for g in range(groups):
             count[g] = 0
@@ -230,7 +241,9 @@ def coordinate_steps(stack: Stack, group: Ints, s: int, worth: float, ratio: Flo
 
 
 @njit(cache=True, nogil=True)
-def coordinate_ascent(stack: Stack, group: Ints, s: int, cutoff: float, ratio: Floats) -> float:
+def coordinate_ascent(
+    stack: Stack, group: Ints, s: int, cutoff: float, ratio: Floats, scratch: Scratch
+) -> float:
     """Sweeps in p and t of slot s, until they gain little; returns the bound.
 
     ``ratio`` (M,) is filled with ``p_i^2/d_i``.
@@ -240,7 +253,7 @@ def coordinate_ascent(stack: Stack, group: Ints, s: int, cutoff: float, ratio: F
         ratio[i] = stack.p[s, i] * stack.p[s, i] / stack.d[s, i]
     bound = -np.inf
     for sweep in range(SWEEPS + 1):
-        bound = move_thresholds(stack, group, s, cutoff, ratio, bound)
+        bound = move_thresholds(stack, group, s, cutoff, ratio, scratch, bound)
         if bound >= cutoff or sweep == SWEEPS:
             break
         gained = coordinate_steps(stack, group, s, WORTH * (cutoff - bound) / m, ratio)
@@ -256,7 +269,7 @@ def child_bound(
     """The bound of slot s with row i decided, worked out in slot s + 1, which is free."""
     copy_decisions(stack, s, s + 1)
     decide(stack, group, s, s + 1, i, kind, scratch.column)
-    return coordinate_ascent(stack, group, s + 1, cutoff, scratch.child_ratio)
+    return coordinate_ascent(stack, group, s + 1, cutoff, scratch.child_ratio, scratch)
 
 
 @njit(cache=True, nogil=True)
