@@ -42,7 +42,7 @@ class Range:
         upper: (channels,) error attained by ``weights``, rounded outward.
         energy: (channels,) ``w^T G w``.
         weights: (channels, n) compressed weights that attain ``upper``.
-        status: (channels,) ``"exact"``, ``"certified"`` or ``"heuristic"`` (DESIGN section 3.6).
+        status: (channels,) ``"exact"``, ``"certified"`` or ``"heuristic"``.
         method: the method that was asked for.
         nodes: (channels,) search nodes visited; zero where nothing was searched.
         seconds: wall time of the whole call.
