@@ -124,7 +124,7 @@ class Solve(_Checked):
     """What is solved for every chunk, and within which limits.
 
     Attributes:
-        chunk: input features of a chunk (DESIGN section 1); 36 is the paper's.
+        chunk: input features of a chunk; 36 is the paper's.
         bits: bit widths b; pruning is solved at the same storage, sparsity 1 - b/16.
         rounding: ``"fp16"`` rounds the weights to half precision first, as the paper does.
         scale: rule for the quantization step, see ``bounds.problem.grid.choose_scale``.
