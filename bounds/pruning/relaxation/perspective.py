@@ -99,7 +99,7 @@ def multipliers(
     m, groups = core.size, core.capacity.size
     d = np.full(weights.shape, START * core.eigen)
     p = d * weights
-    energy = ((weights @ core.gram) * weights).sum(axis=1)
+    energy = form(core.gram, weights).astype(np.float64)
     h, y, k = np.empty((m, m)), np.empty(m), np.empty((2 * m, 2 * m))
     for c in np.flatnonzero(energy > 0):
         tau, t, mu = np.empty(m), np.empty(groups), 0.1 * float(energy[c]) / m

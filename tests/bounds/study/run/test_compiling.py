@@ -8,7 +8,7 @@ import sys
 import pytest
 
 from bounds.study.run import compiling
-from bounds.study.run.compiling import compile_all, uncompiled
+from bounds.study.run.compiling import compile_all
 from bounds.study.run.running import Observer, run_study
 
 
