@@ -44,6 +44,10 @@ class Problem:
         """Number of inputs, dead ones included."""
         return self.weights.shape[1]
 
+    def rows(self, rows: slice) -> Problem:
+        """The problem of some of the channels."""
+        return Problem(self.gram, self.weights[rows], self.live, self.energy[rows])
+
     def errors(self, compressed: ArrayLike) -> Floats:
         """Error of ``compressed`` (channels, n) per channel, rounded outward (never too small)."""
         return form_upper(self.gram, np.asarray(compressed, np.longdouble) - self.weights)
