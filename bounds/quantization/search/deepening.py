@@ -35,6 +35,7 @@ SHARES = (0.0, 0.15, 0.9)
 WORTHWHILE = 1.5  # a further walk must be this much larger than any before
 RADIUS_STEPS = 8
 QUICK_NODES = 2e6  # so many nodes take less time than a dual and its shifts
+TRIAL_NODES = 50_000  # of a walk in a reduced basis, before its tree is judged
 PATIENCE = 4.0  # a tree this much larger than estimated is given up
 LARGE, PROBES_LARGE = 1e8, 2000  # trees from this size on deserve a better estimate
 SPEED = 1e7  # nodes a second, until it is measured
@@ -152,18 +153,21 @@ def search_hard(
 def walk_reduced(
     codes: CodeProblem, lattice: Lattice, most: float, found: Found, budget: Budget
 ) -> bool:
-    """Walk the tree in the reduced basis if it is estimated to have ``most`` nodes; if finished.
+    """Walk the tree in the reduced basis, and finish it if it is no larger than ``most`` nodes.
 
-    A tree that turns out to be much larger is given up.
+    It is judged after ``TRIAL_NODES``, when the walk has found better codes than it began with;
+    a tree that turns out to be much larger than its estimate is given up. Whether it is finished.
     """
-    radius = lattice.radius(found.codes)
-    if lattice.nodes(radius) > most:
-        return False
-    walk = lattice.walk(radius)
-    before = budget.nodes
-    while not (walk.finished or budget.over or budget.nodes - before > PATIENCE * most):
+    walk = lattice.walk(lattice.radius(found.codes))
+    before, allowed = budget.nodes, min(TRIAL_NODES, PATIENCE * most)
+    while not (walk.finished or budget.over):
+        if budget.nodes - before >= allowed:
+            if allowed > TRIAL_NODES or lattice.nodes(walk.cost) > most:
+                break
+            allowed = PATIENCE * most
         begin = time.perf_counter()
-        budget.nodes += lattice.walk_on(walk, int(min(SLICE_NODES, budget.room)))
+        slice_nodes = min(SLICE_NODES, budget.room, before + allowed - budget.nodes)
+        budget.nodes += lattice.walk_on(walk, max(int(slice_nodes), 1))
         budget.walking += time.perf_counter() - begin
     if not np.isnan(walk.best[0]):
         found.improve(codes, [walk.best])

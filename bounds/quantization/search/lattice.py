@@ -205,14 +205,18 @@ def make_frame(form: Extended, basis: Basis) -> Frame | None:
     transformed = columns.T @ form @ columns
     absolute = np.abs(basis.columns).astype(np.float64)
     size = absolute.T @ np.abs(form).astype(np.float64) @ absolute
-    gamma = 4 * (2 * len(form) + 8) * float(np.finfo(np.longdouble).eps)
+    # two products with U, of as many terms as its columns have entries (adding zeros rounds
+    # nothing), their mean and the diagonal of the form; eps is twice the unit roundoff
+    terms = int(np.count_nonzero(basis.columns, axis=0).max())
+    gamma = (2 * terms + 4) * float(np.finfo(np.longdouble).eps)
+    formed = gamma * min(float(np.linalg.norm(size)), float(size.sum(axis=1).max()))
     try:
         factor = factorise((transformed + transformed.T) / 2)
     except (ArithmeticError, np.linalg.LinAlgError):
         return None
     trace = float(np.trace(form)) * (1 + 1e-12)
     turned = replace(factor, order=np.arange(len(form)))
-    return Frame(basis.ordered(factor.order), turned, gamma * float(np.linalg.norm(size)), trace)
+    return Frame(basis.ordered(factor.order), turned, formed, trace)
 
 
 def make_lattice(single: CodeProblem, reduction: Reduction) -> Lattice | None:
