@@ -89,8 +89,7 @@ def test_large_entries_end_the_reduction_and_not_the_proof(monkeypatch):
         assert abs(determinant(basis.columns)) == 1
 
 
-def test_not_a_number_has_no_basis():
-    assert reduced_basis(np.full((3, 3), np.nan)) is None
+def test_an_indefinite_form_has_no_basis():
     assert reduced_basis(-np.eye(3)) is None
 
 
