@@ -6,9 +6,6 @@ from dataclasses import dataclass
 
 from bounds.errors import ProblemError
 
-#: Nodes between two looks at the clock inside a search kernel.
-CLOCK_EVERY = 4096
-
 
 @dataclass(frozen=True)
 class Limits:

@@ -20,9 +20,9 @@ from bounds.quantization.codes import CodeProblem
 from bounds.quantization.heuristics.attained import beam
 from bounds.quantization.relaxation.bound import Dual, solve_channel
 from bounds.quantization.search.bounding import proven
-from bounds.quantization.search.enumeration import Walk, open_bound, walk_on
+from bounds.quantization.search.enumeration import Quadratic, Walk, open_bound, walk_on
 from bounds.quantization.search.lattice import Lattice, Reduction, make_lattice
-from bounds.quantization.search.shifted import PROBES, Arguments, Shifted, shifts
+from bounds.quantization.search.shifted import PROBES, Shifted, shifts
 
 Floats = NDArray[np.float64]
 
@@ -74,12 +74,12 @@ class Budget:
         """Whether a limit is met."""
         return self.room <= 0 or self.seconds_left <= 0
 
-    def walk(self, arguments: Arguments, walk: Walk) -> int:
+    def walk(self, quadratic: Quadratic, walk: Walk) -> int:
         """Walk until the tree is closed or a limit is met; returns the nodes visited."""
         begin, before = time.perf_counter(), self.nodes
         while not walk.finished and not self.over:
             room = int(min(SLICE_NODES, self.room))
-            self.nodes += walk_on(*arguments, room, *walk.arrays())
+            self.nodes += walk_on(quadratic, walk, room)
         self.walking += time.perf_counter() - begin
         return self.nodes - before
 
@@ -192,7 +192,7 @@ def widest(
         base, room = float(shifted.centred.value[0]), shifted.radius(found.codes)
         low, high = max((best - base) / room, 0.0), 1.0
         if low >= high or (low > 0 and shifted.nodes(room * low, probes) > target):
-            continue  # even the best bound so far is dearer here
+            continue  # even the best bound so far costs more here
         size = 1.0
         for _ in range(RADIUS_STEPS):
             middle = (low + high) / 2
@@ -212,21 +212,14 @@ def walk_stage(
     """Walk one tree and take into ``found`` what it shows; returns the nodes visited."""
     full = shifted.radius(found.codes)
     walk = shifted.walk(min(radius, full))
-    arguments = shifted.arguments()
-    visited = budget.walk(arguments, walk)
+    quadratic = shifted.quadratic()
+    visited = budget.walk(quadratic, walk)
     better = shifted.found(walk)
     if better is not None:
         found.improve(codes, [better])
-    cost = walk.cost if walk.finished else remaining(arguments, walk)
+    cost = walk.cost if walk.finished else float(open_bound(quadratic, walk))
     found.finished = walk.finished and (better is not None or radius >= full)
     upper = codes.errors(found.codes[None, :])
     lower = proven(codes, shifted.factor, shifted.centred, np.array([cost]), upper)
     found.lower = max(found.lower, float(lower[0]))
     return visited
-
-
-def remaining(arguments: Arguments, walk: Walk) -> float:
-    """Smallest cost of what an interrupted walk has not seen."""
-    integers, floats, sums, _, scalars = walk.arrays()
-    state = {"integers": integers, "floats": floats, "sums": sums, "scalars": scalars}
-    return float(open_bound(*arguments, **state))

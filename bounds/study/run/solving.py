@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from bounds import pruning_range, quantization_range
 from bounds.errors import StudyError
 from bounds.linalg.forms import form
+from bounds.problem.gram import round_weights
 from bounds.problem.grid import choose_scale
 from bounds.problem.methods import PRUNING, QUANTIZATION
 from bounds.problem.range import CERTIFIED, EXACT, HEURISTIC, Range, snr
@@ -70,19 +71,6 @@ def read_piece(task: Task) -> Piece:
     weights = round_weights(chunk.weights, task.rounding)
     channels = thin_out(len(weights), task.layer.max_channels, task.layer.select)
     return Piece(chunk, weights, channels)
-
-
-def round_weights(weights: Floats, rounding: str) -> Floats:
-    """Weights as the problem sees them: rounded to FP16 (the paper's protocol), or as they are.
-
-    Raises:
-        StudyError: a weight is beyond FP16's largest number.
-    """
-    if rounding == "none":
-        return weights
-    if np.abs(weights).max(initial=0.0) > np.finfo(np.float16).max:
-        raise StudyError('weights do not fit FP16 (65504); give rounding = "none"')
-    return weights.astype(np.float16).astype(np.float64)
 
 
 @lru_cache(maxsize=2)
