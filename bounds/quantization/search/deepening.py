@@ -21,6 +21,7 @@ from bounds.quantization.heuristics.attained import beam
 from bounds.quantization.relaxation.bound import Dual, solve_channel
 from bounds.quantization.search.bounding import proven
 from bounds.quantization.search.enumeration import Quadratic, Walk, open_bound, walk_on
+from bounds.quantization.search.lattice import Lattice, Reduction, make_lattice
 from bounds.quantization.search.shifted import PROBES, Shifted, shifts
 
 Floats = NDArray[np.float64]
@@ -33,6 +34,9 @@ FIRST_NODES = 1_000_000
 SHARES = (0.0, 0.15, 0.9)
 WORTHWHILE = 1.5  # a further walk must be this much larger than any before
 RADIUS_STEPS = 8
+QUICK_NODES = 2e6  # so many nodes take less time than a dual and its shifts
+TRIAL_NODES = 50_000  # of a walk in a reduced basis, before its tree is judged
+PATIENCE = 4.0  # a tree this much larger than estimated is given up
 LARGE, PROBES_LARGE = 1e8, 2000  # trees from this size on deserve a better estimate
 SPEED = 1e7  # nodes a second, until it is measured
 
@@ -96,17 +100,35 @@ class Found:
         self.codes = all_codes[int(np.argmin(codes.costs(all_codes)))]
 
 
-def search_hard(codes: CodeProblem, c: int, incumbent: Floats, limits: Limits, spent: int) -> Found:
-    """Search channel ``c`` from codes ``incumbent`` (n,), ``spent`` nodes having been visited."""
+def search_hard(
+    codes: CodeProblem,
+    c: int,
+    incumbent: Floats,
+    limits: Limits,
+    spent: int,
+    reduction: Reduction | None = None,
+) -> Found:
+    """Search channel ``c`` from codes ``incumbent`` (n,), ``spent`` nodes having been visited.
+
+    ``reduction``: of the chunk; a small tree in its basis is walked before anything else is tried,
+    a larger one where every shift is estimated to be larger still.
+    """
     budget = Budget(limits, spent)
     single = codes.channel(c)
+    found = Found(incumbent, 0.0)
+    lattice = make_lattice(single, reduction) if reduction and reduction.worthwhile else None
+    if lattice is not None and walk_reduced(single, lattice, QUICK_NODES, found, budget):
+        found.nodes = budget.nodes
+        return found
     dual = solve_channel(single, 0)
-    found = Found(incumbent, dual.lower, dual=dual)
+    found.lower, found.dual = max(found.lower, dual.lower), dual
     found.improve(single, [beam(single, BEAM_WIDTH)[0]])
     candidates = shifts(single, dual)
     whole = [s.nodes(s.radius(found.codes)) for s in candidates]
     order = np.argsort(whole)
     candidates, whole = [candidates[i] for i in order], whole[order[0]]
+    if lattice is not None:
+        walk_reduced(single, lattice, min(whole, budget.left), found, budget)
     bias, largest, stage = 1.0, 0, 0  # bias: nodes visited over nodes estimated
     while not (found.finished or budget.over):
         left = budget.left
@@ -126,6 +148,34 @@ def search_hard(codes: CodeProblem, c: int, incumbent: Floats, limits: Limits, s
         stage += 1
     found.nodes = budget.nodes
     return found
+
+
+def walk_reduced(
+    codes: CodeProblem, lattice: Lattice, most: float, found: Found, budget: Budget
+) -> bool:
+    """Walk the tree in the reduced basis, and finish it if it is no larger than ``most`` nodes.
+
+    It is judged after ``TRIAL_NODES``, when the walk has found better codes than it began with;
+    a tree that turns out to be much larger than its estimate is given up. Whether it is finished.
+    """
+    walk = lattice.walk(lattice.radius(found.codes))
+    before, allowed = budget.nodes, min(TRIAL_NODES, PATIENCE * most)
+    while not (walk.finished or budget.over):
+        if budget.nodes - before >= allowed:
+            if allowed > TRIAL_NODES or lattice.nodes(walk.cost) > most:
+                break
+            allowed = PATIENCE * most
+        begin = time.perf_counter()
+        slice_nodes = min(SLICE_NODES, budget.room, before + allowed - budget.nodes)
+        budget.nodes += lattice.walk_on(walk, max(int(slice_nodes), 1))
+        budget.walking += time.perf_counter() - begin
+    if not np.isnan(walk.best[0]):
+        found.improve(codes, [walk.best])
+    if walk.finished:
+        upper = float(codes.errors(found.codes[None, :])[0])
+        found.lower = max(found.lower, lattice.proves(walk.cost, upper))
+        found.finished = True
+    return walk.finished
 
 
 def widest(
