@@ -57,6 +57,10 @@ def study(
         f"{len(report.failures)} failed, in {report.seconds:.1f} s",
         highlight=False,
     )
+    # A task at some of its bit widths counts as solved; how much of it is new is said in rows.
+    console.print(
+        f"{max(report.rows - report.kept, 0)} results new, {report.kept} kept", highlight=False
+    )
     if report.problems:
         # A problem: one channel at one bit width, by one method.
         console.print(

@@ -21,11 +21,14 @@ class Options:
         limits: seconds and nodes per channel, of methods that search.
         seed: of random roundings.
         pairs: two-variable cuts that a round of a relaxation may add.
+        first: number of the first channel, where only some are solved: random roundings differ
+            from channel to channel.
     """
 
     limits: Limits = field(default_factory=Limits)
     seed: int = 0
     pairs: int = 0
+    first: int = 0
 
     def __post_init__(self) -> None:
         """Raise ProblemError for numbers that no method can use."""

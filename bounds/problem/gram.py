@@ -5,7 +5,7 @@ The error of compressed weights ``v`` against ``w`` is ``(v-w)^T G (v-w)``.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -50,6 +50,10 @@ class Problem:
     def features(self) -> int:
         """Number of inputs, dead ones included."""
         return self.weights.shape[1]
+
+    def rows(self, rows: slice) -> Problem:
+        """The problem of some of the channels."""
+        return replace(self, weights=self.weights[rows], energy=self.energy[rows])
 
     def errors(self, compressed: ArrayLike) -> Floats:
         """Error of ``compressed`` (channels, n) per channel, rounded outward (never too small)."""

@@ -178,6 +178,10 @@ class Grid:
         """The same grid in other units."""
         return replace(self, step=scaling.scaled(self.steps(len(scaling.rows)), "steps"))
 
+    def rows(self, rows: slice) -> Grid:
+        """The grid of some of the channels."""
+        return self if self.step.shape == (1,) else replace(self, step=self.step[rows])
+
     def codes(self, solution: Floats) -> Floats:
         """Nearest codes (channels, n) of weights (channels, n)."""
         step = self.steps(len(solution))[:, None]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import ClassVar, Self
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -70,6 +70,10 @@ class _Pruned:
         """Units in which Gram and weights are near one; a box joins all channels in one."""
         sizes = np.abs(problem.weights).max(axis=1)
         return find_scaling(problem, sizes, together=self.box is not None)
+
+    def rows(self, rows: slice) -> Self:
+        """The constraint of some of the channels: the same of each."""
+        return self
 
     def errors(self, problem: Problem, solution: Floats) -> Floats:
         """Errors (channels,) of weights (channels, n), rounded outward."""

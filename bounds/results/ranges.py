@@ -9,7 +9,7 @@ from typing import Any
 
 from bounds.errors import StudyError
 from bounds.problem.methods import PRUNING, QUANTIZATION, searches
-from bounds.problem.range import snr
+from bounds.problem.range import Bounded, snr
 from bounds.results.table import read_results
 from bounds.results.verdicts import Verdict, decide
 
@@ -17,7 +17,7 @@ Row = dict[str, Any]
 
 
 @dataclass(frozen=True)
-class Known:
+class Known(Bounded):
     """What the methods of a study know about one problem; errors in the unit of the energy.
 
     Attributes:
@@ -44,16 +44,6 @@ class Known:
         )
 
     @property
-    def snr_bound(self) -> float:
-        """SNR in dB that is proven to be out of reach beyond."""
-        return snr(self.energy, self.lower)
-
-    @property
-    def snr_attained(self) -> float:
-        """Best SNR in dB that any method attains."""
-        return snr(self.energy, self.upper)
-
-    @property
     def snr_relaxed(self) -> float:
         """SNR bound in dB without search."""
         return snr(self.energy, self.relaxed)
@@ -74,7 +64,7 @@ class Pair:
     """Both problems on the same weights at the same storage.
 
     ``chunk`` is None for a sum over the ``chunks`` of a layer. Such a sum is not the layer's own
-    error, which the Gram blocks between chunks enter (DESIGN section 3.7).
+    error, which the Gram blocks between chunks enter.
     """
 
     source: str

@@ -71,6 +71,21 @@ def _methods(problem: str) -> dict[str, Rule]:
     )
 
 
+def _source() -> dict[str, Rule]:
+    # The networks are looked up when asked, like the methods.
+    def known(value: Any) -> bool:
+        from layers.networks.open import is_source_name
+
+        return _text(value) and is_source_name(value)
+
+    def mend() -> str:
+        from layers.networks.open import source_names
+
+        return f"the name of a network: {', '.join(source_names())}"
+
+    return _ruled(known, mend)
+
+
 class _Checked:
     """Refuses, on construction, the first field whose value breaks its rule."""
 
@@ -89,7 +104,7 @@ class LayerChoice(_Checked):
 
     section = "layers"
 
-    source: str = field(metadata=_ruled(_text, "the name of a network, see `layerbounds layers`"))
+    source: str = field(metadata=_source())
     names: tuple[str, ...] = field(
         metadata=_ruled(
             lambda v: _distinct(v, _text) and len(v) > 0,
@@ -124,7 +139,7 @@ class Solve(_Checked):
     """What is solved for every chunk, and within which limits.
 
     Attributes:
-        chunk: input features of a chunk (DESIGN section 1); 36 is the paper's.
+        chunk: input features of a chunk; 36 is the paper's.
         bits: bit widths b; pruning is solved at the same storage, sparsity 1 - b/16.
         rounding: ``"fp16"`` rounds the weights to half precision first, as the paper does;
             ``"bf16"`` to bfloat16.

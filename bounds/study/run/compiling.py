@@ -8,17 +8,12 @@ from __future__ import annotations
 
 import subprocess
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from pathlib import Path
-
-from bounds.problem.methods import PROBLEMS, QUANTIZATION, find_method
-
-_PACKAGE = Path(__file__).resolve().parents[2]
 
 
 @contextmanager
-def compiling(methods: dict[str, Sequence[str]]) -> Iterator[None]:
+def compiling(methods: Mapping[str, Sequence[str]]) -> Iterator[None]:
     """Compile the kernels of ``methods`` (per problem) beside the block; wait for the rest of it.
 
     An error of the block ends the compilers; their own errors are nobody's concern, for a kernel
@@ -45,44 +40,28 @@ def compiling(methods: dict[str, Sequence[str]]) -> Iterator[None]:
             process.wait()
 
 
-def uncompiled() -> list[str]:
-    """The problems whose kernels are newer than anything that numba has cached of them."""
-    return [problem for problem in PROBLEMS if _newest_kernel(problem) > _newest_cached(problem)]
+def uncompiled(methods: Mapping[str, Sequence[str]]) -> list[str]:
+    """The problems whose ``methods`` need a kernel that numba has not cached."""
+    from bounds.problem.kernels import NotCompiledError, refusing
+
+    found = []
+    for problem in methods:
+        try:
+            with refusing():
+                compile_all(problem, methods[problem])
+        except NotCompiledError:
+            found.append(problem)
+    return found
 
 
-def _newest_kernel(problem: str) -> float:
-    files = [*(_PACKAGE / problem).rglob("*.py"), *(_PACKAGE / "linalg").rglob("*.py")]
-    return max(f.stat().st_mtime for f in files if "njit" in f.read_text("utf-8"))
+def compile_all(problem: str, methods: Sequence[str]) -> None:
+    """Compile, or load, every kernel that ``methods`` of a problem can reach."""
+    from bounds.problem.kernels import compile_kernels
+    from bounds.problem.methods import find_method
 
-
-def _newest_cached(problem: str) -> float:
-    from numba import config
-
-    folder = getattr(config, "CACHE_DIR", "")
-    if folder:  # numba names the folders in it after those of the sources
-        found = Path(folder).rglob("*.nbi")
-    else:
-        found = (_PACKAGE / problem).rglob("__pycache__/*.nbi")
-    return max((path.stat().st_mtime for path in found), default=0.0)
-
-
-def compile_kernels(problem: str, methods: Sequence[str]) -> None:
-    """Solve a tiny problem by every method: of the types, if not of the size, of real ones."""
-    import numpy as np
-
-    from bounds import pruning_range, quantization_range
-
-    rng = np.random.default_rng(0)
-    inputs, weights = rng.normal(size=(50, 6)), rng.normal(size=(2, 6))
-    gram = inputs.T @ inputs
     for method in methods:
-        if find_method(problem, method).foreign:
-            continue
-        if problem == QUANTIZATION:
-            quantization_range(gram, weights, bits=3, scale=0.3, method=method)
-        else:
-            pruning_range(gram, weights, keep=3, method=method)
+        compile_kernels(find_method(problem, method))
 
 
 if __name__ == "__main__":
-    compile_kernels(sys.argv[1], sys.argv[2:])
+    compile_all(sys.argv[1], sys.argv[2:])

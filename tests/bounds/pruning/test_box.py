@@ -9,8 +9,8 @@ from bounds import pruning_range
 from bounds.problem.gram import check_problem
 from bounds.problem.sparsity import paper_box
 from bounds.pruning.box import box_lower, box_refit
-from bounds.pruning.reduced import make_core
-from bounds.pruning.refit import core_upper, refit
+from bounds.pruning.reduced import reduce_problem
+from bounds.pruning.refit import reduced_upper, refit
 from tests.references.pruning_instances import brute_force_boxed, problem
 
 KINDS = ("random", "uneven", "ill-conditioned")
@@ -106,16 +106,16 @@ def test_the_boxed_bound_holds_away_from_the_optimum_and_meets_it_there():
         gram, weights = problem("random", 7, seed)
         checked = check_problem(gram, weights)
         box = paper_box(checked.weights, 0.4)
-        core = make_core(checked, np.zeros(7, np.int64), np.array([4]), box)
+        reduced = reduce_problem(checked, np.zeros(7, np.int64), np.array([4]), box)
         masks = np.zeros((2, 7), bool)
         masks[:, rng.choice(7, 4, replace=False)] = True
         rows = np.arange(2)
-        best = box_refit(core, masks, refit(core, masks), box)
-        error = core_upper(core, best)
-        assert (box_lower(core, masks, best, box, rows) >= error * (1 - 1e-12)).all()
+        best = box_refit(reduced, masks, refit(reduced, masks), box)
+        error = reduced_upper(reduced, best)
+        assert (box_lower(reduced, masks, best, box, rows) >= error * (1 - 1e-12)).all()
         for _ in range(5):
             low, high = (
-                edge * core.row_scale[:, None] / core.scale for edge in (box.low, box.high)
+                edge * reduced.row_scale[:, None] / reduced.scale for edge in (box.low, box.high)
             )
             other = np.where(masks, low + (high - low) * rng.random((2, 7)), 0.0)
-            assert (box_lower(core, masks, other, box, rows) <= error).all()
+            assert (box_lower(reduced, masks, other, box, rows) <= error).all()

@@ -100,7 +100,7 @@ def test_hard_channels_end_at_the_same_optimum_as_easy_ones(monkeypatch):
     monkeypatch.setattr(exact, "EASY_NODES", 1)
     for theta in (0.3, 0.7, 0.9):
         monkeypatch.setattr(shifted, "THETAS", (0.0, theta))
-        monkeypatch.setattr(shifted.Shifted, "nodes", lambda self, *_: 1.0 - self.cut.any())
+        monkeypatch.setattr(shifted.Shifted, "nodes", lambda self, *_: 1.0 - self.multiplier.any())
         hard = solve(problem)
         assert (hard.status == "exact").all()
         assert np.allclose(hard.upper, plain.upper, rtol=1e-12)

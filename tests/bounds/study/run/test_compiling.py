@@ -2,39 +2,39 @@
 
 from __future__ import annotations
 
-import os
 import subprocess
 import sys
 
 import pytest
 
-from bounds.problem.methods import PROBLEMS, table
 from bounds.study.run import compiling
-from bounds.study.run.compiling import compile_kernels, uncompiled
+from bounds.study.run.compiling import compile_all
 from bounds.study.run.running import Observer, run_study
 
 
-def test_a_cache_is_stale_when_a_kernel_is_newer(monkeypatch, tmp_path):
-    monkeypatch.setattr("numba.config.CACHE_DIR", str(tmp_path), raising=False)
-    assert uncompiled() == list(PROBLEMS)
-    cached = tmp_path / "pruning_0123" / "dive.dive-1.py311.nbi"
-    cached.parent.mkdir()
-    cached.touch()
-    assert uncompiled() == []
-    os.utime(cached, (0, 0))
-    assert uncompiled() == list(PROBLEMS)
-
-
-@pytest.mark.parametrize("problem", PROBLEMS)
-def test_methods_of_other_solvers_are_left_alone(problem, monkeypatch):
-    asked: list[str] = []
-    monkeypatch.setattr(
-        f"bounds.{problem}.solve.{problem}_range", lambda *_, method, **__: asked.append(method)
+def test_what_is_not_in_the_cache_is_found(monkeypatch, tmp_path):
+    """A process with an empty cache compiles nothing, and says which problem has to be compiled."""
+    program = (
+        "import numba\n"
+        "from bounds.study.run.compiling import uncompiled\n"
+        "from bounds.pruning.heuristics import selection\n"
+        "asked = {'quantization': (), 'pruning': ('magnitude', 'forward')}\n"
+        "assert uncompiled(asked) == ['pruning']\n"
+        "assert not selection._forward.signatures\n"
+        "assert uncompiled({'pruning': ()}) == []\n"
     )
-    foreign = [method.name for method in table(problem) if method.foreign]
-    assert foreign
-    compile_kernels(problem, ["exact", *foreign])
-    assert asked == ["exact"]
+    monkeypatch.setenv("NUMBA_CACHE_DIR", str(tmp_path))
+    subprocess.run([sys.executable, "-c", program], check=True, timeout=120)
+
+
+def test_what_was_compiled_is_in_the_cache():
+    program = (
+        "from bounds.study.run.compiling import uncompiled\n"
+        "assert uncompiled({'quantization': ('rtn',), 'pruning': ('forward', 'scip')}) == []\n"
+    )
+    compile_all("quantization", ("rtn",))
+    compile_all("pruning", ("forward", "scip"))
+    subprocess.run([sys.executable, "-c", program], check=True, timeout=120)
 
 
 def test_an_error_beside_the_compilers_ends_them(monkeypatch):
@@ -59,7 +59,7 @@ def test_compilers_that_fail_do_not_fail_the_run(ran, monkeypatch, tmp_path):
         def compiling(self) -> None:
             heard.append("compiling")
 
-    monkeypatch.setattr("bounds.study.run.running.uncompiled", lambda: ["pruning"])
+    monkeypatch.setattr("bounds.study.run.running.uncompiled", lambda _: ["pruning"])
     monkeypatch.setattr(compiling, "__name__", "no.such.module")
     report = run_study(ran.study, results=tmp_path, dumps=ran.dumps, observer=Ear())
     assert heard == ["compiling"] and report.failures == ()

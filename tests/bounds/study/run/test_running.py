@@ -145,6 +145,26 @@ def test_a_changed_parameter_redoes_only_what_it_touches(copied, changes, solved
     assert timeless(load_rows(report.results)) == timeless(load_rows(copied.report.results))
 
 
+def test_a_new_bit_width_is_all_that_is_solved_and_told(copied, monkeypatch):
+    asked, begun = [], []
+    solve = solving._solve
+    monkeypatch.setattr(
+        solving, "_solve", lambda task, piece, bits: asked.append(bits) or solve(task, piece, bits)
+    )
+
+    class Ear(Observer):
+        def begin(self, tasks, finished):
+            begun.extend(tasks)
+
+    wider = replace(copied.study, solve=replace(copied.study.solve, bits=(2, 3, 4)))
+    report = run_study(wider, results=copied.results, dumps=copied.dumps, observer=Ear())
+    assert asked == [3] * 18 and [task.bits for task in begun] == [(3,)] * 18
+    assert (report.solved, report.skipped, report.kept, report.rows) == (18, 0, 36, 54)
+    assert report.problems == sum(task.layer.channels for task in begun) == 174
+    report = rerun(copied, wider)
+    assert (report.solved, report.skipped, report.kept, report.problems) == (0, 18, 54, 0)
+
+
 def test_interpolated_k_mixes_its_neighbours(copied):
     found = {}
     for rule in ("floor", "interpolate"):

@@ -1,0 +1,31 @@
+"""Every kernel that quantization can reach, called once on a tiny problem."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from bounds.problem.gram import check_problem
+from bounds.problem.grid import Grid
+from bounds.problem.limits import Limits
+from bounds.problem.methods import Method
+from bounds.quantization.codes import make_codes
+from bounds.quantization.search.deepening import search_hard
+from bounds.quantization.search.shifted import shift
+from bounds.quantization.solve import quantization_range
+
+
+def walk(method: Method) -> None:
+    """Call what ``method`` can call."""
+    rng = np.random.default_rng(0)
+    inputs, weights = rng.normal(size=(50, 6)), rng.normal(size=(2, 6))
+    gram = inputs.T @ inputs
+    # What is SCS's own needs no kernel; around it is what descent needs.
+    ours = "descent" if method.foreign else method.name
+    # One channel alone has arrays of another memory order than two: to numba another type.
+    for some in (weights, weights[:1]):
+        quantization_range(gram, some, bits=3, scale=0.3, method=ours)
+    if method.proves == "optimum":
+        # What only hard channels reach: multipliers, beams, shifts, estimates, an open tree.
+        codes = make_codes(check_problem(gram, weights), Grid.uniform(3, 0.3))
+        search_hard(codes, 0, np.zeros(6), Limits(None, 1), 0)
+        shift(codes.channel(0), 0.0, np.zeros(6), np.zeros(6))
