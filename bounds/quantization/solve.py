@@ -7,7 +7,7 @@ from numpy.typing import ArrayLike
 from bounds.problem.answer import answer
 from bounds.problem.attempt import Options
 from bounds.problem.gram import check_problem
-from bounds.problem.grid import Grid
+from bounds.problem.grid import Grid, choose_scale
 from bounds.problem.limits import DEFAULT_SECONDS, Limits
 from bounds.problem.methods import QUANTIZATION, find_method
 from bounds.problem.range import TOLERANCE, Range
@@ -18,7 +18,7 @@ def quantization_range(
     weights: ArrayLike,
     *,
     bits: int,
-    scale: ArrayLike,
+    scale: ArrayLike | str,
     method: str = "exact",
     time_limit: float | None = DEFAULT_SECONDS,
     node_limit: int | None = None,
@@ -31,7 +31,9 @@ def quantization_range(
     Args:
         gram: (n, n), raw sum over rows of ``X^T X``; weights: (channels, n).
         bits: codes are -2^(b-1) .. 2^(b-1)-1.
-        scale: the step ``s``, one for all channels or (channels,).
+        scale: the step ``s``, one for all channels or (channels,); or a rule that chooses it from
+            the weights, see ``choose_scale``: ``mse``, ``minmax``, ``mse-channel``,
+            ``minmax-channel``.
         method: ``rtn``, ``gptq``, ``descent`` and ``beam`` attain an error only; ``sdp`` and
             ``park-boyd`` prove a bound by our dual solver (the latter also rounds its solution at
             random), ``sdp-scs`` by cvxpy and SCS; ``exact`` searches until the optimum is proven
@@ -53,5 +55,7 @@ def quantization_range(
     """
     find_method(QUANTIZATION, method)
     problem = check_problem(gram, weights)
+    if isinstance(scale, str):
+        scale = choose_scale(problem.weights, bits, scale)
     options = Options(Limits(time_limit, node_limit), seed, pairs)
     return answer(problem, Grid.uniform(bits, scale), method, options, tolerance)

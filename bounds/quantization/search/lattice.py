@@ -33,9 +33,9 @@ from bounds.quantization.centred import Centred, centre
 from bounds.quantization.codes import CodeProblem
 from bounds.quantization.factor import Factor, factorise, search_order
 from bounds.quantization.search.bounding import farthest, radii
-from bounds.quantization.search.enumeration import Walk, new_walk
+from bounds.quantization.search.enumeration import Quadratic, Walk, new_walk
 from bounds.quantization.search.estimate import estimate_nodes
-from bounds.quantization.search.lattice_walk import EXACT, walk_lattice
+from bounds.quantization.search.lattice_walk import EXACT, LatticeForm, walk_lattice
 from bounds.quantization.search.reduced_basis import Basis, gain, reduced_basis
 
 Floats = NDArray[np.float64]
@@ -89,6 +89,21 @@ class Lattice:
     fold: Floats
     drift: float
 
+    @cached_property
+    def form(self) -> LatticeForm:
+        """What the kernel walks on."""
+        return LatticeForm(
+            self.frame.factor.factor,
+            self.centre,
+            self.frame.columns,
+            self.origin,
+            np.ascontiguousarray(self.centred.point[0]),
+            self.price,
+            self.fold,
+            float(self.codes.lo),
+            float(self.codes.hi),
+        )
+
     def radius(self, incumbent: Floats) -> float:
         """Cost of incumbent codes (n,) above the centre, rounded up."""
         return float(radii(self.codes, self.centred, incumbent[None, :])[0])
@@ -96,20 +111,8 @@ class Lattice:
     def nodes(self, radius: float) -> float:
         """Estimated size of the tree of this radius."""
         none, wide = np.zeros(len(self.centre)), np.full(len(self.centre), 1 << 40)
-        return float(
-            estimate_nodes(
-                self.frame.factor.factor,
-                self.centre,
-                none,
-                none,
-                none,
-                -wide,
-                wide,
-                radius,
-                PROBES,
-                0,
-            )
-        )
+        unboxed = Quadratic(self.frame.factor.factor, self.centre, none, none, none, -wide, wide)
+        return float(estimate_nodes(unboxed, radius, PROBES, 0))
 
     def walk(self, radius: float) -> Walk:
         """A walk for codes cheaper than ``radius``."""
@@ -117,12 +120,7 @@ class Lattice:
 
     def walk_on(self, walk: Walk, budget: int) -> int:
         """Visit at most ``budget`` nodes; ``walk.best`` holds codes (n,) once it found any."""
-        end = self.centred.point[0]
-        return walk_lattice(
-            self.frame.factor.factor, self.centre, self.frame.columns, self.origin, end,
-            self.price, self.fold, float(self.codes.lo), float(self.codes.hi), budget,
-            *walk.arrays(),
-        )  # fmt: skip
+        return walk_lattice(self.form, walk, budget)
 
     def proves(self, cost: float, upper: float) -> float:
         """Valid lower bound on the error (energy units) from the cost of a finished walk.

@@ -136,3 +136,12 @@ def test_the_papers_size_with_a_singular_gram(rank):
     assert (gap[claimed] <= 1e-9 * found.upper[claimed] + 1e-13 * found.energy[claimed]).all()
     if rank >= 30:
         assert (found.lower > 0).all()
+
+
+def test_a_search_that_gets_nowhere_ends_at_its_node_limit():
+    """On this singular Gram each walk of smaller radius visited next to nothing, for ever."""
+    problem = instance("singular", 8, 8, 5)
+    found = quantization_range(
+        problem.gram, problem.weights, bits=8, scale=problem.scale, node_limit=330_000
+    )
+    assert (found.nodes <= 330_000).all()
