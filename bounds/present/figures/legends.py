@@ -14,7 +14,12 @@ from matplotlib.lines import Line2D
 
 #: Inches between a legend and what is around it.
 _GAP = 0.06
-_LOOK: dict[str, Any] = {"frameon": False, "columnspacing": 1.0, "handletextpad": 0.5, "borderpad": 0.1}
+_LOOK: dict[str, Any] = {
+    "frameon": False,
+    "columnspacing": 1.0,
+    "handletextpad": 0.5,
+    "borderpad": 0.1,
+}
 
 
 def wrap(text: str, inches: float, points: float = 7.0) -> str:
