@@ -110,7 +110,7 @@ def test_rendered_table_says_it_in_eighty_columns():
 def test_rendered_table_of_a_real_run(ran):
     text = shown(load_rows(ran.results / "tiny"))
     assert "pointwise, 5 of 40 channels, the one chunk\n" in text
-    assert "head, all 12 channels, all 2 chunks\n" in text
+    assert "head, all 12 channels, 2 of 4 chunks\n" in text
     lines = [line for line in text.splitlines() if line.strip()[:2] in ("2 ", "4 ")]
     assert len(lines) == 4
     assert all(line.rstrip().endswith(("all 10", "all 48")) for line in lines)
