@@ -8,7 +8,7 @@ from bounds.problem.answer import answer
 from bounds.problem.attempt import Options
 from bounds.problem.gram import check_problem
 from bounds.problem.grid import Grid, choose_scale
-from bounds.problem.limits import Limits
+from bounds.problem.limits import DEFAULT_SECONDS, Limits
 from bounds.problem.methods import QUANTIZATION, find_method
 from bounds.problem.range import TOLERANCE, Range
 
@@ -20,7 +20,7 @@ def quantization_range(
     bits: int,
     scale: ArrayLike | str,
     method: str = "exact",
-    time_limit: float | None = None,
+    time_limit: float | None = DEFAULT_SECONDS,
     node_limit: int | None = None,
     tolerance: float = TOLERANCE,
     seed: int = 0,
@@ -38,8 +38,10 @@ def quantization_range(
             ``park-boyd`` prove a bound by our dual solver (the latter also rounds its solution at
             random), ``sdp-scs`` by cvxpy and SCS; ``exact`` searches until the optimum is proven
             or a limit is met.
-        time_limit: seconds per channel; node_limit: search nodes per channel.
-        tolerance: relative gap up to which a finished search is called exact.
+        time_limit: seconds per channel, 10 unless given; None for no limit.
+        node_limit: search nodes per channel; None for no limit. Unlike seconds, the same result on
+            every machine.
+        tolerance: relative gap up to which a finished search is called exact, at most 0.1.
         seed: of the random roundings.
         pairs: two-variable cuts ``(z_i +- z_j - k)(z_i +- z_j - k - 1) >= 0`` that each of three
             rounds of ``sdp`` and ``park-boyd`` may add to the relaxation, the most violated first.

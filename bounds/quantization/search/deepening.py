@@ -118,13 +118,15 @@ def search_hard(
     """
     budget = Budget(limits, spent)
     single = codes.channel(c)
-    found = Found(incumbent, 0.0)
+    found = Found(incumbent, -np.inf)
     lattice = make_lattice(single, reduction) if reduction and reduction.worthwhile else None
     if lattice is not None and walk_reduced(single, lattice, QUICK_NODES, found, budget):
         found.nodes = budget.nodes
         return found
     dual = solve_channel(single, 0)
-    found.lower, found.dual = max(found.lower, dual.lower), dual
+    found.dual = dual
+    if dual.lower > 0:  # 0 proves nothing, not even that the form is nowhere negative
+        found.lower = max(found.lower, dual.lower)
     found.improve(single, [beam(single, BEAM_WIDTH)[0]])
     candidates = shifts(single, dual)
     whole = [s.nodes(s.radius(found.codes)) for s in candidates]
@@ -192,7 +194,8 @@ def widest(
     """
     probes = PROBES if target < LARGE else PROBES_LARGE
     codes = candidates[0].codes
-    best, chosen = found.lower / float(codes.to_error(np.ones(1, np.longdouble))[0]), None
+    unit = float(codes.to_error(np.ones(1, np.longdouble))[0])
+    best, chosen = max(found.lower, 0.0) / unit, None
     for shifted in candidates:
         base, room = float(shifted.centred.value[0]), shifted.radius(found.codes)
         low, high = max((best - base) / room, 0.0), 1.0
