@@ -10,6 +10,7 @@ from bounds.problem.limits import Limits
 from bounds.problem.methods import Method
 from bounds.quantization.codes import make_codes
 from bounds.quantization.search.deepening import search_hard
+from bounds.quantization.search.lattice import make_lattice, reduce_chunk
 from bounds.quantization.search.shifted import shift
 from bounds.quantization.solve import quantization_range
 
@@ -29,3 +30,9 @@ def walk(method: Method) -> None:
         codes = make_codes(check_problem(gram, weights), Grid.uniform(3, 0.3))
         search_hard(codes, 0, np.zeros(6), Limits(None, 1), 0)
         shift(codes.channel(0), 0.0, np.zeros(6), np.zeros(6))
+        # What only stiff layers reach: a walk in a reduced basis.
+        stiff = inputs @ (rng.normal(size=(6, 6)) * np.geomspace(1, 1e-3, 6)[:, None])
+        codes = make_codes(check_problem(stiff.T @ stiff, weights), Grid.uniform(3, 0.3))
+        lattice = make_lattice(codes.channel(0), reduce_chunk(codes))
+        assert lattice is not None
+        lattice.walk_on(lattice.walk(lattice.radius(np.zeros(6))), 1)
