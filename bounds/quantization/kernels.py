@@ -30,9 +30,10 @@ def walk(method: Method) -> None:
         codes = make_codes(check_problem(gram, weights), Grid.uniform(3, 0.3))
         search_hard(codes, 0, np.zeros(6), Limits(None, 1), 0)
         shift(codes.channel(0), 0.0, np.zeros(6), np.zeros(6))
-        # What only stiff layers reach: a walk in a reduced basis.
-        stiff = inputs @ (rng.normal(size=(6, 6)) * np.geomspace(1, 1e-3, 6)[:, None])
-        codes = make_codes(check_problem(stiff.T @ stiff, weights), Grid.uniform(3, 0.3))
+        # What only stiff Grams reach: a reduced basis, and a walk in it.
+        stiff = gram + 1e5 * np.outer(*[np.array([1.0, 2.0, 3.0, 5.0, 7.0, 11.0])] * 2)
+        codes = make_codes(check_problem(stiff, weights), Grid.uniform(3, 0.3))
         lattice = make_lattice(codes.channel(0), reduce_chunk(codes))
         assert lattice is not None
-        lattice.walk_on(lattice.walk(lattice.radius(np.zeros(6))), 1)
+        lattice.nodes(1.0)
+        lattice.walk_on(lattice.walk(1.0), 1)
