@@ -13,9 +13,11 @@ import argparse
 import hashlib
 import json
 import math
+import re
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from decimal import ROUND_CEILING, ROUND_FLOOR, Context, Decimal
 from fractions import Fraction
 from pathlib import Path
 from typing import Any, NoReturn
@@ -33,13 +35,25 @@ FLOOR = 1e-13  # share of the energy below which a gap counts as closed
 GRID_BITS = 36  # centres are rounded to multiples of 2^-36, so that z - centre is exact in a double
 BLOCK = 2048  # partial codes extended at once
 MOST = 2**20  # extensions of them looked at at once
-NODES = 10**9  # partial codes a channel's search may visit
+NODES = 10**9  # most nodes of one channel's proof: partial codes of a search, a cover's tree
+TOLERANCE = 1e-6  # largest share of the upper value that an exact range may leave
+SHOWN = 40  # characters shown of a text that is no known word
 
 Json = dict[str, Any]
 
 
+def plain(text: str) -> str:
+    """Text that forges no line of output: printable ASCII, no padding, no great length."""
+    text = "".join(c if " " <= c <= "~" else ascii(c)[1:-1] for c in text[:2000])
+    return re.sub(" {2,}", " ", text)
+
+
 class Refused(Exception):  # noqa: N818 (it carries a statement, the first one found false)
     """A statement of the certificate that is not true, or not shown."""
+
+    def __init__(self, statement: str) -> None:
+        """Keep the statement, printable."""
+        super().__init__(plain(statement))
 
 
 def refuse(statement: str) -> NoReturn:
@@ -53,33 +67,99 @@ def require(true: bool, statement: str) -> None:
         refuse(statement)
 
 
+# ---------------------------------------------------------------- fields (docs/certificate.md)
+# A rule is (int or float, least, most), (str, pattern), (dict,), [rule of every entry of a list],
+# or a tuple of rules, one for each entry of a list of that length.
+
+MOST_INTEGER, MOST_DOUBLE, LEAST_DOUBLE = 2**53, sys.float_info.max, 5e-324
+INDEX, INTEGER = (int, 0, MOST_INTEGER), (int, -MOST_INTEGER, MOST_INTEGER)
+DOUBLE, NOT_NEGATIVE = (float, -MOST_DOUBLE, MOST_DOUBLE), (float, 0.0, MOST_DOUBLE)
+POSITIVE = (float, LEAST_DOUBLE, MOST_DOUBLE)
+DIGEST, TEXT = (str, "[0-9a-f]{64}"), (str, r"[\s\S]*")
+
+CHUNK = {
+    "is": (str, "chunk"),
+    "group": INDEX,
+    "features": (INDEX, INDEX),
+    "rounding": (str, "fp16|none"),
+    "tolerance": (float, 0.0, TOLERANCE),
+}
+CHANNEL = {
+    "is": (str, "channel"),
+    "channel": INDEX,
+    "problem": DIGEST,
+    "energy": NOT_NEGATIVE,
+    "lower": NOT_NEGATIVE,
+    "upper": NOT_NEGATIVE,
+    "status": (str, "exact|certified|heuristic"),
+    "proof": (dict,),
+}
+FIELDS: dict[str, dict[str, Any]] = {
+    FORMAT: {
+        "is": (str, FORMAT),
+        "version": (int, 1, VERSION),
+        "dump": DIGEST,
+        "source": TEXT,
+        "layer": TEXT,
+    },
+    "quantization chunk": {**CHUNK, "task": (str, "quantization"), "bits": (int, 1, 16)},
+    "pruning chunk": {**CHUNK, "task": (str, "pruning"), "keep": INDEX},
+    "quantization channel": {**CHANNEL, "step": POSITIVE, "codes": [(int, -(2**15), 2**15 - 1)]},
+    "pruning channel": {**CHANNEL, "support": [INDEX], "values": [DOUBLE]},
+    "end": {"is": (str, "end"), "channels": INDEX, "sha256": DIGEST},
+    "none": {"is": (str, "none")},
+    "quantization dual": {
+        "is": (str, "dual"),
+        "cuts": [(INDEX, INTEGER, INTEGER, INTEGER, DOUBLE)],
+    },
+    "search": {
+        "is": (str, "search"),
+        "order": [INDEX],
+        "centre": [DOUBLE],
+        "cut": [NOT_NEGATIVE],
+        "at": [(int, -(2**20), 2**20)],
+    },
+    "pruning dual": {"is": (str, "dual"), "p": [DOUBLE], "d": [POSITIVE]},
+    "cover": {"is": (str, "cover"), "duals": [([DOUBLE], [NOT_NEGATIVE])], "tree": [INTEGER]},
+}
+TYPES = {int: "an integer", float: "a double", str: "a text", dict: "an object"}
+
+
+def fields(line: Json, kind: str) -> None:
+    """No field is missing or unknown, and each has its type and lies in its range."""
+    rules = FIELDS[kind]
+    odd = [ascii(name)[:SHOWN] for name in sorted(set(line) ^ set(rules))]
+    require(not odd, f"fields missing or unknown: {', '.join(odd[:5])}")
+    for name, rule in rules.items():
+        fits(line[name], rule, name)
+
+
+def fits(value: Any, rule: Any, name: str) -> None:
+    """The value obeys the rule; ``True`` is no integer, and an integer no double."""
+    if isinstance(rule, list) or not isinstance(rule[0], type):
+        require(type(value) is list, f"{name} is not a list")
+        fixed = isinstance(rule, tuple)
+        require(not fixed or len(value) == len(rule), f"{name} does not have {len(rule)} entries")
+        for entry, one in zip(value, rule if fixed else rule * len(value), strict=True):
+            fits(entry, one, f"an entry of {name}")
+        return
+    wanted, *limits = rule
+    require(type(value) is wanted, f"{name} is not {TYPES[wanted]}")
+    if wanted is str:
+        known = re.fullmatch(limits[0], value) is not None
+        require(known, f"{name} is unknown: {ascii(value)[:SHOWN]}")
+    elif wanted is not dict:
+        least, most = limits
+        require(least <= value <= most, f"{name} is out of range ({least} to {most})")
+
+
+def counted(values: list[Any], name: str, count: int) -> list[Any]:
+    """A list of ``count`` entries."""
+    require(len(values) == count, f"{name} does not have {count} entries")
+    return values
+
+
 # ---------------------------------------------------------------- reading, strictly
-
-
-def whole(value: Any, name: str) -> int:
-    """A JSON integer."""
-    require(type(value) is int, f"{name} is not an integer")
-    return value
-
-
-def real(value: Any, name: str) -> float:
-    """A JSON number that is one finite double."""
-    exact = type(value) is float or (type(value) is int and abs(value) < 2**53)
-    require(exact and math.isfinite(value), f"{name} is not a finite double")
-    return float(value)
-
-
-def many(values: Any, name: str, count: int | None = None, each: Callable = real) -> list[Any]:
-    """A JSON list of ``count`` numbers."""
-    require(isinstance(values, list), f"{name} is not a list")
-    require(count is None or len(values) == count, f"{name} does not have {count} entries")
-    return [each(value, f"an entry of {name}") for value in values]
-
-
-def fields(line: Json, *names: str) -> None:
-    """No field is missing, none is unknown."""
-    odd = sorted(set(line) ^ {*names, "is"})
-    require(not odd, f"fields missing or unknown: {', '.join(odd)}")
 
 
 def unique(pairs: list[tuple[str, Any]]) -> Json:
@@ -88,29 +168,38 @@ def unique(pairs: list[tuple[str, Any]]) -> Json:
     return dict(pairs)
 
 
+def canonical_object(raw: bytes) -> Json:
+    """A line's JSON object, spelled in the only way there is."""
+    line = json.loads(raw.decode("ascii"), object_pairs_hook=unique, parse_constant=refuse)
+    require(isinstance(line, dict) and "is" in line, "not an object")
+    spelled = json.dumps(line, sort_keys=True, separators=(",", ":"), allow_nan=False).encode()
+    require(spelled == raw, "not canonical JSON")
+    return line
+
+
 def sealed_lines(data: bytes) -> list[Json]:
     """The lines of a certificate file, its seal compared: nothing is missing, nothing altered."""
-    body, _, last = data.removesuffix(b"\n").rpartition(b"\n")
-    try:
-        lines = [
-            json.loads(line, object_pairs_hook=unique, parse_constant=refuse)
-            for line in [*body.split(b"\n"), last]
-        ]
-        require(all(isinstance(line, dict) and "is" in line for line in lines), "not an object")
-    except (ValueError, RecursionError, Refused) as error:
-        raise Refused(f"not a certificate, or a truncated one: {error}") from None
-    require(lines[0]["is"] == FORMAT, "not a certificate of layerbounds")
-    version = whole(lines[0].get("version"), "version")
+    require(data.endswith(b"\n"), "the certificate is truncated: its last line is not closed")
+    lines: list[Json] = []
+    for number, raw in enumerate(data[:-1].split(b"\n"), 1):
+        try:
+            lines.append(canonical_object(raw))
+        except (ValueError, RecursionError, Refused) as error:
+            what = "not a certificate, or a truncated or altered one"
+            raise Refused(f"{what}: line {number}: {error}") from None
+    first, last = lines[0], lines[-1]
+    require(first["is"] == FORMAT, "not a certificate of layerbounds")
+    version: Any = first.get("version")
+    fits(version, INTEGER, "version")
     require(
         1 <= version <= VERSION,
         f"version {version} is not one this program reads (1 to {VERSION}); upgrade layerbounds",
     )
-    require(lines[-1]["is"] == "end", "the certificate is truncated: its last line is missing")
-    fields(lines[-1], "channels", "sha256")
-    digest = hashlib.sha256(body + b"\n").hexdigest()
-    require(lines[-1]["sha256"] == digest, "content and seal differ: the certificate was altered")
-    require(data == body + b"\n" + last + b"\n", "the last line is not closed")
-    require(json.dumps(lines[-1], sort_keys=True, separators=(",", ":")).encode() == last, "seal")
+    fields(first, FORMAT)
+    require(last["is"] == "end", "the certificate is truncated: its last line is missing")
+    fields(last, "end")
+    digest = hashlib.sha256(data[: data[:-1].rindex(b"\n") + 1]).hexdigest()
+    require(last["sha256"] == digest, "content and seal differ: the certificate was altered")
     return lines
 
 
@@ -183,7 +272,8 @@ class Chunk:
         self.core = np.ascontiguousarray(self.gram[np.ix_(self.live, self.live)])
         self.balls = [[arb(float(x)) for x in row] for row in self.core]
         self.matrix = arb_mat(self.balls) if self.live.size else arb_mat(0, 0)
-        mean = float(np.diag(self.core).mean()) if self.live.size else 1.0
+        with np.errstate(over="ignore"):
+            mean = float(np.diag(self.core).mean()) if self.live.size else 1.0
         self.unit = 2.0 ** round(math.log2(mean))
 
     def error(self, numerators: list[int], exponent: int) -> Fraction:
@@ -227,20 +317,18 @@ class Grid:
 
 def quantization_dual(grid: Grid, proof: Json) -> arb:
     """The least value of error minus weighted cuts, each cut checked for every code in the box."""
-    fields(proof, "cuts")
-    require(isinstance(proof["cuts"], list), "the cuts are not a list")
+    fields(proof, "quantization dual")
     chunk, lo, hi = grid.chunk, grid.lo, grid.hi
     n = len(chunk.live)
     matrix = [list(row) for row in chunk.balls]
     linear = [x[0] for x in (chunk.matrix * arb_mat([[u] for u in grid.target])).tolist()]
     constant = sum((u * t for u, t in zip(grid.target, linear, strict=True)), arb(0))
     for cut in proof["cuts"]:
-        require(isinstance(cut, list) and len(cut) == 5, "a cut does not have five entries")
-        one, other, p, q = (whole(value, "a cut's entry") for value in cut[:4])
-        weight = arb(real(cut[4], "a cut's multiplier"))
+        one, other, p, q = cut[:4]
+        weight = arb(cut[4])
         pair = (other > 0) - (other < 0)
         second = abs(other) - 1
-        require(0 <= one < n and second < n and second != one, "a cut names odd inputs")
+        require(one < n and second < n and second != one, "a cut names odd inputs")
         least = lo + min(pair * lo, pair * hi)
         most = hi + max(pair * lo, pair * hi)
         holds = abs(p - q) <= 1 if weight > 0 else p <= least and q >= most
@@ -264,18 +352,16 @@ def check_search(grid: Grid, proof: Json, lower: float, budget: int) -> None:
     sums from the last input of ``order`` to the first never decrease, so a branch whose sum reaches
     the target is closed. Codes that are left over are evaluated exactly.
     """
-    fields(proof, "order", "centre", "cut", "at")
+    fields(proof, "search")
     chunk, n = grid.chunk, len(grid.chunk.live)
-    order = many(proof["order"], "order", n, whole)
+    order = proof["order"]
     require(sorted(order) == list(range(n)), "order does not name every live input once")
     arranged = np.array(order, np.int64)
-    centre = np.clip(np.array(many(proof["centre"], "centre", n)), grid.lo, grid.hi)
+    centre = np.clip(np.array(counted(proof["centre"], "centre", n)), grid.lo, grid.hi)
     centre = np.rint(centre * 2.0**GRID_BITS) / 2.0**GRID_BITS
-    cut = np.array(many(proof["cut"], "cut", n))
-    at = np.array(many(proof["at"], "at", n, whole), np.float64)
-    require(bool((cut >= 0).all()), "a multiplier of the search is negative")
+    cut = np.array(counted(proof["cut"], "cut", n))
+    at = np.array(counted(proof["at"], "at", n), np.float64)
     require(bool((cut / chunk.unit * chunk.unit == cut).all()), "a multiplier is out of range")
-    require(bool((np.abs(at) <= 2**20).all()), "a cut of the search is out of range")
 
     root, eps = factor(chunk, arranged, cut)
     ahead = [arb(float(x)) for x in centre - at]
@@ -353,6 +439,8 @@ def survivors(
     reach = np.maximum(box[1] - centre, centre - box[0])
     doubt = (n + 4) * 2.0**-52 * (np.abs(root) @ reach) + 1e-290
     relative = 1 - (8 * n + 8) * 2.0**-53
+    # Far above the smallest doubles, where rounding is no longer relative.
+    target = max(target, 1e-280) if target > 0 else target
     stack = [(n - 1, np.zeros((1, n)), np.zeros(1))]
     while stack and target > 0:
         i, d, cost = stack.pop()
@@ -447,10 +535,9 @@ def largest(p: Sequence[float], d: Sequence[float], count: int) -> arb:
 
 def pruning_dual(sparse: Sparse, proof: Json) -> arb:
     """``w'Gw - (Gw-p)' (G-D)^-1 (Gw-p)`` less the ``keep`` largest ``p_i^2 / D_ii``."""
-    fields(proof, "p", "d")
+    fields(proof, "pruning dual")
     live, n = sparse.chunk.live, len(sparse.chunk.live)
-    p, d = many(proof["p"], "p", n), many(proof["d"], "d", n)
-    require(min(d, default=1.0) > 0, "an entry of d is not positive")
+    p, d = counted(proof["p"], "p", n), counted(proof["d"], "d", n)
     matrix = [list(row) for row in sparse.chunk.balls]
     for i in range(len(live)):
         matrix[i][i] -= arb(d[i])
@@ -459,7 +546,7 @@ def pruning_dual(sparse: Sparse, proof: Json) -> arb:
     return pivots([*bordered, [*linear, sparse.energy]])[-1] - largest(p, d, sparse.keep)
 
 
-def check_cover(sparse: Sparse, proof: Json, lower: float) -> None:
+def check_cover(sparse: Sparse, proof: Json, lower: float, nodes: int = NODES) -> None:
     """Every support of ``keep`` inputs is in a leaf of the tree, and every leaf is closed.
 
     ``tree`` lists nodes, parent first: ``i >= 0`` asks whether live input ``i`` is removed (first
@@ -467,14 +554,12 @@ def check_cover(sparse: Sparse, proof: Json, lower: float) -> None:
     leaf closed by the least error of the inputs not removed (not removed and kept, if ``keep`` are
     kept); ``-2-t`` is one closed by ``duals[t]`` on the undecided inputs, p and d zero elsewhere.
     """
-    fields(proof, "duals", "tree")
-    n = len(sparse.chunk.live)
-    require(isinstance(proof["duals"], list), "duals is not a list")
-    duals = []
-    for dual in proof["duals"]:
-        require(isinstance(dual, list) and len(dual) == 2, "a dual is not a pair")
-        duals.append((many(dual[0], "p", n), many(dual[1], "d", n)))
-    tree = many(proof["tree"], "tree", None, whole)
+    fields(proof, "cover")
+    n, duals, tree = len(sparse.chunk.live), proof["duals"], proof["tree"]
+    for p, d in duals:
+        counted(p, "p", n)
+        counted(d, "d", n)
+    require(len(tree) <= nodes, "the cover has more nodes than allowed (--nodes)")
     waiting: list[tuple[frozenset[int], frozenset[int]]] = [(frozenset(), frozenset())]
     for node in tree:
         require(bool(waiting), "the tree goes on after it covered every mask")
@@ -521,10 +606,10 @@ def leaf_value(
 
 def cut_chunk(dump: LayerDump, line: Json) -> Chunk:
     """The chunk a line names, cut from the dump, its weights rounded as the line says."""
-    sizes = ("bits",) if line.get("task") == "quantization" else ("keep",)
-    fields(line, "task", *sizes, "group", "features", "rounding", "tolerance")
-    group = whole(line["group"], "group")
-    start, stop = many(line["features"], "features", 2, whole)
+    task = line.get("task")
+    fits(task, (str, "quantization|pruning"), "task")
+    fields(line, f"{task} chunk")
+    group, (start, stop) = line["group"], line["features"]
     require(0 <= group < dump.groups, f"the dump has no group {group}")
     require(0 <= start < stop <= dump.features, f"the dump has no features {start} to {stop}")
     stored = dump.features if dump.block_width is None else dump.block_width
@@ -533,12 +618,12 @@ def cut_chunk(dump: LayerDump, line: Json) -> Chunk:
     inner = slice(offset, offset + stop - start)
     per_group = dump.channels // dump.groups
     weights = dump.weights[group * per_group : (group + 1) * per_group, start:stop]
-    require(line["rounding"] in ("fp16", "none"), "rounding is neither fp16 nor none")
+    require(line.get("keep", 0) <= stop - start, "keep is out of range")
     if line["rounding"] == "fp16":
-        weights = weights.astype(np.float16)
+        with np.errstate(over="ignore"):
+            weights = weights.astype(np.float16)
     weights = np.ascontiguousarray(weights, np.float64)
     require(bool(np.isfinite(weights).all()), "the weights do not fit fp16")
-    require(0 <= real(line["tolerance"], "tolerance") < 1, "the tolerance is out of range")
     gram = np.array(dump.gram_blocks[block][group, inner, inner], np.float64, order="C")
     return Chunk(gram, weights, group * per_group, line)
 
@@ -551,57 +636,50 @@ def problem_hash(chunk: Chunk, weights: np.ndarray, numbers: list[Any]) -> str:
     return digest.hexdigest()
 
 
+def energy_of(chunk: Chunk, task: Grid | Sparse) -> float:
+    """``w'Gw``, rounded to the nearest double; an indefinite Gram's negative one counts as zero."""
+    return max(float(chunk.error(*task.whole_weights)), 0.0)
+
+
 def check_channel(chunk: Chunk, line: Json, nodes: int) -> None:
     """Every statement of one channel's line."""
-    common = ("channel", "problem", "energy", "lower", "upper", "status", "proof")
-    quantization = chunk.claim["task"] == "quantization"
-    fields(line, *common, *(("step", "codes") if quantization else ("support", "values")))
-    number = whole(line["channel"], "channel") - chunk.first
+    fields(line, f"{chunk.claim['task']} channel")
+    number = line["channel"] - chunk.first
     require(0 <= number < len(chunk.weights), "the chunk has no such channel")
     weights = chunk.weights[number]
     n = len(weights)
-    proof = line["proof"]
-    require(isinstance(proof, dict) and isinstance(proof.get("is"), str), "there is no proof")
-    lower = real(line["lower"], "lower")
-    upper = real(line["upper"], "upper")
-    if quantization:
-        bits = whole(chunk.claim["bits"], "bits")
-        require(1 <= bits <= 16, "bits is out of range")
-        step = real(line["step"], "step")
-        require(step > 0, "the step is not positive")
-        lo, hi = -(2 ** (bits - 1)), 2 ** (bits - 1) - 1
-        numbers = [step.hex(), lo, hi]
-        task: Grid | Sparse = Grid(chunk, weights, step, lo, hi)
-        codes = many(line["codes"], "codes", n, whole)
+    proof, lower, upper = line["proof"], line["lower"], line["upper"]
+    if chunk.claim["task"] == "quantization":
+        lo, hi = -(2 ** (chunk.claim["bits"] - 1)), 2 ** (chunk.claim["bits"] - 1) - 1
+        numbers = [line["step"].hex(), lo, hi]
+        task: Grid | Sparse = Grid(chunk, weights, line["step"], lo, hi)
+        codes = counted(line["codes"], "codes", n)
         require(all(lo <= z <= hi for z in codes), f"a code is outside {lo} to {hi}")
         attained = task.error(codes)
     else:
-        keep = whole(chunk.claim["keep"], "keep")
-        require(0 <= keep <= n, "keep is out of range")
+        keep, support = chunk.claim["keep"], line["support"]
         numbers = [keep]
         task = Sparse(chunk, weights, keep)
-        support = many(line["support"], "support", None, whole)
         require(len(support) <= keep, f"the support has {len(support)} inputs, more than {keep}")
         require(support == sorted(set(support)), "the support is not in order")
-        require(all(0 <= i < n for i in support), "the support names an input that is not there")
+        require(all(i < n for i in support), "the support names an input that is not there")
         values = [0.0] * n
-        for i, value in zip(support, many(line["values"], "values", len(support)), strict=True):
+        for i, value in zip(support, counted(line["values"], "values", len(support)), strict=True):
             values[i] = value
         attained = task.error(values)
     true = problem_hash(chunk, weights, numbers)
     require(line["problem"] == true, "the hash of the problem is another one")
-    energy = chunk.error(*task.whole_weights)
-    require(real(line["energy"], "energy") == float(energy), f"the energy is {float(energy)!r}")
+    energy = energy_of(chunk, task)
+    require(line["energy"] == energy, f"the energy is {energy!r}")
     best = round_up(max(attained, Fraction(0)))
     require(upper == best, f"the solution attains {best!r}, not the upper value claimed")
-    require(0 <= lower <= upper, "the lower value is not between zero and the upper one")
+    require(lower <= upper, "the lower value is above the upper one")
     check_status(line["status"], lower, upper, line["energy"], chunk.claim["tolerance"])
     check_proof(task, proof, lower, nodes)
 
 
 def check_status(status: Any, lower: float, upper: float, energy: float, share: float) -> None:
     """The status says no more than the two values do."""
-    require(status in ("exact", "certified", "heuristic"), "the status is unknown")
     closed = max(Fraction(share) * Fraction(upper), Fraction(FLOOR) * Fraction(energy))
     gap = Fraction(upper) - Fraction(lower)
     require(status != "exact" or gap <= closed, "lower and upper are too far apart to be exact")
@@ -611,22 +689,25 @@ def check_status(status: Any, lower: float, upper: float, energy: float, share: 
 
 def check_proof(task: Grid | Sparse, proof: Json, lower: float, nodes: int) -> None:
     """The proof shows that no solution has an error below ``lower``."""
-    kind = proof["is"]
+    kind = proof.get("is")
+    fits(kind, (str, "none|dual|search|cover"), "the kind of proof")
+    live = len(task.chunk.live) > 0
+    require(live or kind == "none", f"a {kind} on a chunk of dead inputs: every error is zero")
     if kind == "none":
-        fields(proof)
+        fields(proof, "none")
         require(lower == 0, "a positive lower value is claimed without a proof")
     elif kind == "search" and isinstance(task, Grid):
         # a number out of range stops the search: a NaN must close no branch
         with np.errstate(over="raise", invalid="raise", divide="raise"):
             check_search(task, proof, lower, nodes)
     elif kind == "cover" and isinstance(task, Sparse):
-        check_cover(task, proof, lower)
+        check_cover(task, proof, lower, nodes)
     elif kind == "dual":
         grid = isinstance(task, Grid)
         value = quantization_dual(task, proof) if grid else pruning_dual(task, proof)
         require(bool(value >= arb(lower)), f"the dual shows only {float(value.mid()):.17g}")
     else:
-        refuse("the kind of proof is unknown")
+        refuse(f"a {kind} is no proof for this task")
 
 
 def verify(data: bytes, dump: LayerDump, nodes: int = NODES) -> list[str]:
@@ -634,31 +715,37 @@ def verify(data: bytes, dump: LayerDump, nodes: int = NODES) -> list[str]:
 
     Raises Refused with the first false statement.
     """
+    require(type(nodes) is int and nodes > 0, "the most nodes allowed are not a positive integer")
     ctx.prec = PRECISION
     lines = sealed_lines(data)
-    fields(lines[0], "version", "dump", "source", "layer")
     require(lines[0]["dump"] == dump.content_hash, "the certificate belongs to another dump")
     named = (lines[0]["source"], lines[0]["layer"]) == (dump.source, dump.layer)
     require(named, "the dump is of another layer")
     chunks: list[tuple[Chunk, list[Json]]] = []
+    here: set[int] = set()
     seen: set[str] = set()
     for number, line in enumerate(lines[1:-1], 2):
+        name = line.get("channel")
+        what = f"channel {name}"[:SHOWN] if type(name) is int else ascii(line["is"])[:SHOWN]
         try:
             if line["is"] == "chunk":
+                require(not chunks or bool(chunks[-1][1]), "the chunk before has no channels")
                 chunks.append((cut_chunk(dump, line), []))
+                here.clear()
                 continue
             require(line["is"] == "channel" and bool(chunks), "neither a chunk nor its channel")
             chunk, done = chunks[-1]
             check_channel(chunk, line, nodes)
             key = f"{line['channel']} {chunk.claim['features']} {line['problem']}"
-            require(key not in seen, "the channel is there twice")
+            require(name not in here and key not in seen, "the channel is there twice")
+            here.add(line["channel"])
             seen.add(key)
             done.append(line)
         except (Refused, ArithmeticError, ValueError) as error:
-            what = f"channel {line['channel']}" if "channel" in line else str(line["is"])
             raise Refused(f"line {number} ({what}): {error}") from None
-    counted = sum(len(done) for _, done in chunks)
-    require(lines[-1]["channels"] == counted, "the number of channels is another one")
+    require(bool(chunks) and bool(chunks[-1][1]), "no channels, at least in the last chunk")
+    count = sum(len(done) for _, done in chunks)
+    require(lines[-1]["channels"] == count, "the number of channels is another one")
     return [summary(chunk, done) for chunk, done in chunks]
 
 
@@ -668,13 +755,30 @@ def summary(chunk: Chunk, done: list[Json]) -> str:
     size = f"{claim['bits']} bits" if "bits" in claim else f"keep {claim['keep']}"
     counts = [(s, sum(c["status"] == s for c in done)) for s in ("exact", "certified", "heuristic")]
     shown = ", ".join(f"{count} {status}" for status, count in counts if count)
-    energy, lower, upper = (sum(c[name] for c in done) for name in ("energy", "lower", "upper"))
     start, stop = claim["features"]
     return (
         f"group {claim['group']}, features {start}-{stop - 1}, {claim['task']}, {size}, weights "
-        f"{claim['rounding']}: {len(done)} channels ({shown}; exact to {claim['tolerance']:g}), "
-        f"energy {energy:.9g}, lower {lower:.9g}, upper {upper:.9g}"
+        f"{claim['rounding']}: {len(done)} of {len(chunk.weights)} channels ({shown}; exact to "
+        f"{claim['tolerance']!r}, or {FLOOR!r} of the energy), energy "
+        f"{total(done, 'energy', ROUND_FLOOR)}, lower {total(done, 'lower', ROUND_FLOOR)}, "
+        f"upper {total(done, 'upper', ROUND_CEILING)}"
     )
+
+
+def total(done: list[Json], name: str, rounding: str) -> str:
+    """An exact sum over channels, nine digits of it, rounded as said."""
+    value = sum((Fraction(line[name]) for line in done), Fraction(0))
+    nine = Context(prec=9, rounding=rounding, Emax=10**6, Emin=-(10**6))
+    # Nine digits survive a double, which prints them without trailing zeros.
+    return f"{float(nine.divide(Decimal(value.numerator), Decimal(value.denominator))):.9g}"
+
+
+def positive(text: str) -> int:
+    """A number of nodes as a user types it."""
+    value = int(text)
+    if value < 1:
+        raise ValueError
+    return value
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -682,12 +786,13 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="layerbounds verify", description=main.__doc__)
     parser.add_argument("file", type=Path, help="the certificate")
     parser.add_argument("--dump", type=Path, required=True, help="the dump it is about")
-    parser.add_argument("--nodes", type=int, default=NODES, help="most nodes of one search")
+    limit = "most nodes of one channel's proof (default 10^9)"
+    parser.add_argument("--nodes", type=positive, default=NODES, help=limit)
     given = parser.parse_args(argv)
     try:
         shown = verify(given.file.read_bytes(), read_dump(given.dump), given.nodes)
     except (Refused, DumpError, OSError) as error:
-        sys.stdout.write(f"not verified: {error}\n")
+        sys.stdout.write(f"not verified: {plain(str(error))}\n")
         return 1
     sys.stdout.write("".join(f"{line}\n" for line in shown) + "verified\n")
     return 0

@@ -20,7 +20,8 @@ if TYPE_CHECKING:
     from layers.extract import list_layers
     from layers.images.calibration import Calibration, load_calibration
     from layers.images.preprocessing import Preprocessing
-    from layers.networks.source import LayerInfo, Source, open_source, source_names
+    from layers.networks.open import open_source, source_names
+    from layers.networks.source import LayerInfo, Source
 
 # public name -> (module, name in it)
 _LAZY = {
@@ -36,9 +37,9 @@ _LAZY = {
     "extract_layers": ("layers.extract", "extract"),
     "list_layers": ("layers.extract", "list_layers"),
     "load_calibration": ("layers.images.calibration", "load_calibration"),
-    "open_source": ("layers.networks.source", "open_source"),
+    "open_source": ("layers.networks.open", "open_source"),
     "read_dump": ("layers.dump.file", "read_dump"),
-    "source_names": ("layers.networks.source", "source_names"),
+    "source_names": ("layers.networks.open", "source_names"),
     "write_dump": ("layers.dump.file", "write_dump"),
 }
 

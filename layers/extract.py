@@ -15,7 +15,8 @@ from layers.dump.file import VERSION, dump_path, read_dump, write_dump
 from layers.dump.layer import LayerDump
 from layers.errors import CaptureError, DumpError
 from layers.images.calibration import BUNDLED, Calibration, load_calibration
-from layers.networks.source import LayerInfo, Source, open_source
+from layers.networks.open import open_source
+from layers.networks.source import LayerInfo, Source
 
 #: In the recipe of dumps whose convolutions were unfolded without stride, padding and dilation.
 PLAIN = "plain unfold"

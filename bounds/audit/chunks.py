@@ -12,10 +12,10 @@ from bounds.audit.differences import OVERSTATED, Comparison
 from bounds.audit.published import refitted_magnitude, released_codes, released_sdp
 from bounds.errors import SolverError
 from bounds.linalg.forms import form
+from bounds.problem.gram import round_weights
 from bounds.problem.grid import choose_scale, integer_range
 from bounds.problem.range import TOLERANCE
 from bounds.problem.sparsity import choose_keep
-from bounds.study.run.solving import round_weights
 from layers.dump.file import Chunk
 
 Floats = NDArray[np.float64]

@@ -77,7 +77,7 @@ def _dumps(
 ) -> list[tuple[LayerDump, LayerDump | None]]:
     """Each layer's dump, and its plain twin where stride, padding or dilation make one differ."""
     from layers.extract import extract
-    from layers.networks.source import open_source
+    from layers.networks.open import open_source
 
     source = open_source(choice.source)
     options = {"heldout_count": study.calibration.heldout, "limit": study.calibration.limit}

@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 
 #: Searches with more nodes are not repeated by the verifier: only their dual part is claimed.
 SEARCH_NODES = 20_000_000
+#: Largest tolerance that the verifier accepts (its TOLERANCE; it is loaded only where flint is).
+MOST_TOLERANCE = 1e-6
 
 Json = dict[str, Any]
 
@@ -40,7 +42,7 @@ class Solved:
         bits: width of the grid, for quantization; ``scale``: its step, one or one a channel.
         keep: most nonzeros a channel, for pruning (without a box).
         rounding: ``fp16`` if the weights were rounded before, or ``none``.
-        tolerance: relative gap up to which lower and upper count as equal.
+        tolerance: relative gap up to which lower and upper count as equal; at most 1e-6.
         pairs: two-variable cuts a round, as ``quantization_range`` was given.
     """
 
@@ -63,6 +65,12 @@ class Solved:
         if len(self.channels) != len(self.found.lower):
             raise CertificateError(
                 f"{len(self.channels)} channels named, {len(self.found.lower)} solved"
+            )
+        if not len(self.channels):
+            raise CertificateError(f"chunk {self.chunk.index} has no channels to certify")
+        if not 0 <= self.tolerance <= MOST_TOLERANCE:
+            raise CertificateError(
+                f"a certificate's tolerance is from 0 to {MOST_TOLERANCE:g}, not {self.tolerance!r}"
             )
 
 
@@ -105,7 +113,7 @@ def certify(
         search_nodes: most nodes of a search that the verifier is asked to repeat.
 
     Raises:
-        CertificateError: ranges that do not belong to the dump.
+        CertificateError: ranges that do not belong to the dump, or none.
         MethodError: python-flint, the arithmetic of the proofs, is not installed.
     """
     verify = load_verifier()
@@ -126,11 +134,13 @@ def certify(
         if one.chunk.dump_hash != dump.content_hash:
             raise CertificateError(f"chunk {one.chunk.index} was cut from another dump")
         chunk_line, channel_lines, weaker = _certify(verify, dump, one, search_nodes)
+        here: set[int] = set()
         for line in channel_lines:
             key = (line["channel"], str(chunk_line["features"]), line["problem"])
-            if key in seen:
+            if key in seen or key[0] in here:
                 raise CertificateError(f"channel {key[0]} of features {key[1]} is given twice")
             seen.add(key)
+            here.add(key[0])
         lines += [chunk_line, *channel_lines]
         count += len(channel_lines)
         if weaker:
@@ -138,6 +148,8 @@ def certify(
                 f"chunk {one.chunk.index}: {weaker} of {len(channel_lines)} channels claim less "
                 "than the solver proved, because the whole proof would be too large"
             )
+    if not count:
+        raise CertificateError("nothing solved is given, so there is nothing to certify")
     body = "".join(canonical_json(line) + "\n" for line in lines).encode()
     end = {"is": "end", "channels": count, "sha256": hashlib.sha256(body).hexdigest()}
     return body + canonical_json(end).encode() + b"\n", tuple(notes)
@@ -151,7 +163,7 @@ def is_whole(path: Path) -> bool:
     try:
         body, _, last = path.read_bytes().removesuffix(b"\n").rpartition(b"\n")
         return json.loads(last)["sha256"] == hashlib.sha256(body + b"\n").hexdigest()
-    except (OSError, ValueError, KeyError, TypeError):
+    except (OSError, ValueError, KeyError, TypeError, RecursionError):
         return False
 
 
@@ -261,7 +273,7 @@ def _channel_line(verify: ModuleType, chunk: Any, one: Solved, row: int) -> Json
         "is": "channel",
         "channel": chunk.first + int(one.channels[row]),
         "problem": verify.problem_hash(chunk, task.weights, numbers),
-        "energy": float(chunk.error(*task.whole_weights)),
+        "energy": verify.energy_of(chunk, task),
         "lower": 0.0,
         "upper": verify.round_up(max(attained, Fraction(0))),
         "proof": {"is": "none"},

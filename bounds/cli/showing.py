@@ -93,9 +93,10 @@ def anytime(
 ) -> None:
     """Draw how bound and attained SNR of one problem close in on each other as search goes on."""
     from bounds.errors import ProblemError
-    from bounds.present.figures import anytime_data, anytime_figure, save_data, save_figure, trace
+    from bounds.present.figures import anytime_data, anytime_figure, save_data, save_figure
+    from bounds.problem.gram import round_weights
     from bounds.problem.grid import choose_scale
-    from bounds.study.run.solving import round_weights
+    from bounds.study.anytime import trace
     from layers.dump.file import read_dump
 
     if (bits is None) == (keep is None):

@@ -48,10 +48,11 @@ def solve(
     from rich.table import Table
 
     from bounds.certificate import Solved, write_certificate
+    from bounds.problem.gram import round_weights
     from bounds.problem.methods import check_problem_name
     from bounds.problem.sparsity import choose_keep
     from bounds.study.plan.config import Solve, check
-    from bounds.study.run.solving import Piece, prune, quantize, round_weights
+    from bounds.study.run.solving import Piece, prune, quantize
     from layers.dump.file import read_dump
 
     check_problem_name(problem)

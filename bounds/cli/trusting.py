@@ -21,7 +21,8 @@ def verify(
     file: Annotated[Path, typer.Argument(help="A certificate.")],
     dump: Annotated[Path, typer.Option(help="The dump it is about.")],
     nodes: Annotated[
-        int | None, typer.Option(help="Most nodes of one repeated search; default 10^9.")
+        int | None,
+        typer.Option(help="Most nodes of one channel's proof; default 10^9.", min=1),
     ] = None,
 ) -> None:
     """Check every claim of a certificate without our solvers; exit code 1 at the first false one.

@@ -19,11 +19,20 @@ from numpy.typing import ArrayLike, NDArray
 from bounds.errors import ProblemError, SolverError
 from bounds.gap.steps import infer_steps, to_codes
 from bounds.linalg.forms import form
-from bounds.problem.gram import check_problem
+from bounds.problem.gram import check_problem, round_weights
 from bounds.problem.grid import RULES, check_scale, choose_scale, integer_range
 from bounds.problem.methods import PRUNING, QUANTIZATION
-from bounds.problem.range import CERTIFIED, ENERGY_FLOOR, EXACT, HEURISTIC, TOLERANCE, Range, snr
-from bounds.study.run.solving import round_weights
+from bounds.problem.range import (
+    CERTIFIED,
+    ENERGY_FLOOR,
+    EXACT,
+    HEURISTIC,
+    TOLERANCE,
+    Bounded,
+    Range,
+    decibels,
+    snr,
+)
 
 if TYPE_CHECKING:
     from layers.dump.file import Chunk, LayerDump
@@ -37,7 +46,7 @@ OWN = "own"
 
 
 @dataclass(frozen=True)
-class Gap:
+class Gap(Bounded):
     """A solution against its bound, per output channel, each summed over the channel's chunks.
 
     Attributes:
@@ -72,7 +81,7 @@ class Gap:
     @property
     def channel_gaps(self) -> Floats:
         """(channels,) at most so many dB from optimal; NaN where the solution does not fit."""
-        gaps = list(map(decibels, self.error, self.lower, self.energy))
+        gaps = list(map(distance, self.error, self.lower, self.energy))
         return np.where(self.fits, gaps, np.nan)
 
     @property
@@ -81,22 +90,12 @@ class Gap:
         if not self.fits.any():
             return math.nan
         sums = (float(v[self.fits].sum()) for v in (self.error, self.lower, self.energy))
-        return decibels(*sums)
+        return distance(*sums)
 
     @property
     def snr(self) -> float:
         """SNR of the solution in dB, per chunk."""
         return snr(self.energy, self.error)
-
-    @property
-    def snr_bound(self) -> float:
-        """SNR in dB that nothing within the demand exceeds, per chunk."""
-        return snr(self.energy, self.lower)
-
-    @property
-    def snr_attained(self) -> float:
-        """SNR in dB of the best weights found here, per chunk."""
-        return snr(self.energy, self.upper)
 
     @property
     def layer_snr(self) -> float:
@@ -111,11 +110,11 @@ class Gap:
         return snr(self.heldout_energy, self.heldout_error) if known else math.nan  # type: ignore[arg-type]
 
 
-def decibels(error: float, lower: float, energy: float) -> float:
-    """``10 log10(error / lower)``: 0 if the error is rounding of the energy, infinite unbounded."""
+def distance(error: float, lower: float, energy: float) -> float:
+    """dB of an error over its bound: 0 if it is rounding of the energy, infinite unbounded."""
     if error <= max(lower, ENERGY_FLOOR * energy):
         return 0.0
-    return 10 * math.log10(error / lower) if lower > 0 else math.inf
+    return decibels(error, lower)
 
 
 def gap(

@@ -8,7 +8,7 @@ from __future__ import annotations
 import numpy as np
 from numba import njit
 
-from bounds.problem.gram import Floats
+from bounds.linalg.forms import Floats
 
 
 @njit(cache=True, nogil=True)

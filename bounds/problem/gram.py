@@ -112,6 +112,19 @@ def check_problem(gram: ArrayLike, weights: ArrayLike) -> Problem:
     return Problem(gram, np.ascontiguousarray(weights), live, np.maximum(energy, 0.0))
 
 
+def round_weights(weights: Floats, rounding: str) -> Floats:
+    """Weights as the problem sees them: rounded to FP16 (the paper's protocol), or as they are.
+
+    Raises:
+        ProblemError: a weight is beyond FP16's largest number.
+    """
+    if rounding == "none":
+        return weights
+    if np.abs(weights).max(initial=0.0) > np.finfo(np.float16).max:
+        raise ProblemError('weights do not fit FP16 (65504); give rounding = "none"')
+    return weights.astype(np.float16).astype(np.float64)
+
+
 def _finite(name: str, value: ArrayLike) -> Floats:
     array = np.asarray(value)
     if array.dtype.kind not in "fiu":

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -37,11 +38,44 @@ def snr(energy: ArrayLike, error: ArrayLike) -> float:
         total, lost = (float(np.sum(np.ldexp(values, unit))) for values in (energy, error))
     if total <= 0:
         return float("nan")
-    return float("inf") if lost <= 0 else 10 * float(np.log10(total / lost))
+    return decibels(total, lost)
+
+
+def decibels(over: float, under: float) -> float:
+    """``10 log10(over / under)``: how many dB ``over`` is above ``under``, neither negative.
+
+    Minus infinity where ``over`` is zero (whatever ``under`` is), else infinite where that is.
+    """
+    if over <= 0:
+        return -math.inf
+    return math.inf if under <= 0 else 10 * float(np.log10(over / under))
+
+
+class _Errors(Protocol):
+    @property
+    def energy(self) -> ArrayLike: ...
+    @property
+    def lower(self) -> ArrayLike: ...
+    @property
+    def upper(self) -> ArrayLike: ...
+
+
+class Bounded:
+    """SNR of all that has an ``energy`` and errors proven (``lower``) and attained (``upper``)."""
+
+    @property
+    def snr_bound(self: _Errors) -> float:
+        """SNR in dB, over all channels, that nothing allowed exceeds: proven."""
+        return snr(self.energy, self.lower)
+
+    @property
+    def snr_attained(self: _Errors) -> float:
+        """SNR in dB, over all channels, of the best weights that were found."""
+        return snr(self.energy, self.upper)
 
 
 @dataclass(frozen=True, eq=False, repr=False)
-class Range:
+class Range(Bounded):
     """Per channel: a proven lower bound on the minimum error, and an error attained.
 
     Attributes:
@@ -73,16 +107,6 @@ class Range:
     seconds: float = 0.0
     notes: tuple[str, ...] = field(default=())
     proof: Sequence[Any] = ()
-
-    @property
-    def snr_bound(self) -> float:
-        """SNR in dB that no compressed weights can exceed, over all channels."""
-        return snr(self.energy, self.lower)
-
-    @property
-    def snr_attained(self) -> float:
-        """SNR in dB of ``weights``, over all channels."""
-        return snr(self.energy, self.upper)
 
     def count(self, status: str) -> int:
         """Number of channels with this status."""

@@ -102,11 +102,6 @@ class Sparse(_Pruned):
     keep: int
     box: Box | None = None
 
-    def __post_init__(self) -> None:
-        """Raise ProblemError for a count that is none."""
-        if not (_whole(self.keep) and self.keep >= 0):
-            raise ProblemError(f"keep must be a whole number from 0, got {self.keep!r}")
-
     @property
     def asks(self) -> frozenset[str]:
         """What a method must be able to take."""
@@ -114,9 +109,9 @@ class Sparse(_Pruned):
 
     def budget(self, features: int) -> tuple[Ints, Ints]:
         """One group of all inputs."""
-        if self.keep > features:
+        if not (_whole(self.keep) and 0 <= self.keep <= features):
             raise ProblemError(
-                f"keep must be an integer from 0 to {features} inputs, got {self.keep}"
+                f"keep must be an integer from 0 to {features} inputs, got {self.keep!r}"
             )
         return np.zeros(features, np.int64), np.array([int(self.keep)])
 

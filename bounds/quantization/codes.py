@@ -31,7 +31,7 @@ class CodeProblem:
         gram: (n, n) ``H``, exactly the problem's Gram over the power of two ``unit``.
         weights: (channels, n); scale: (channels,) the grid step.
         lo, hi: smallest and largest code.
-        targets: (channels, n) ``w / s`` rounded; start: (channels, n) minimisers over the box.
+        targets: (channels, n) ``w / s`` rounded.
     """
 
     problem: Problem
@@ -42,7 +42,6 @@ class CodeProblem:
     lo: int
     hi: int
     targets: Floats
-    start: Floats
 
     @property
     def channels(self) -> int:
@@ -53,6 +52,13 @@ class CodeProblem:
     def features(self) -> int:
         """Number of live inputs."""
         return self.weights.shape[1]
+
+    @cached_property
+    def start(self) -> Floats:
+        """Minimisers over the box (channels, n), found when first asked for: O(n^3) a channel."""
+        if self.features == 0:
+            return self.targets
+        return box_minimisers(self.gram, self.targets, float(self.lo), float(self.hi))
 
     @cached_property
     def factor(self) -> Factor:
@@ -67,8 +73,9 @@ class CodeProblem:
             weights=self.weights[pick],
             scale=self.scale[pick],
             targets=self.targets[pick],
-            start=self.start[pick],
         )
+        if "start" in vars(self):
+            vars(single)["start"] = self.start[pick]
         if "factor" in vars(self):
             vars(single)["factor"] = self.factor  # the Gram is the same
         return single
@@ -116,6 +123,4 @@ def make_codes(problem: Problem, grid: Grid) -> CodeProblem:
         exact = (normal * unit == gram).all()
     if not exact:
         raise ProblemError("inputs differ in size by more than float64 can hold; rescale the gram")
-    gram = normal
-    start = box_minimisers(gram, targets, float(lo), float(hi)) if live.any() else targets
-    return CodeProblem(problem, gram, unit, weights, scale, lo, hi, targets, start)
+    return CodeProblem(problem, normal, unit, weights, scale, lo, hi, targets)

@@ -2,20 +2,16 @@
 
 from __future__ import annotations
 
-import os
-import re
 import time
-import uuid
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from bounds.errors import StudyError
+from layers.dump import whole_file
 
 #: Seconds after which a temporary file belongs to nobody: writing one takes milliseconds.
 STALE_AFTER = 3600.0
-
-_TEMPORARY = re.compile(r"\..*\.[0-9a-f]{32}\.tmp")
 
 
 class StorageError(StudyError):
@@ -29,20 +25,14 @@ def replacing(path: Path) -> Iterator[Path]:
     Raises:
         StorageError: the folder cannot be written; ``path`` is as it was before.
     """
-    temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex}.tmp")
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        yield temporary
-        os.replace(temporary, path)  # noqa: PTH105 - one word for it in the whole project
+        with whole_file.replacing(path) as temporary:
+            yield temporary
     except OSError as error:
         raise StorageError(
             f"{path} cannot be written: {error.strerror or error}; "
             "mend that and run again, what is finished is kept"
         ) from error
-    finally:
-        # Gone already, or its folder was never there: either way there is nothing to clean up.
-        with suppress(OSError):
-            temporary.unlink()
 
 
 def write_whole(path: Path, write: Callable[[Path], object]) -> None:
@@ -70,14 +60,7 @@ def write_bytes(path: Path, data: bytes) -> None:
     Raises:
         StorageError: see ``replacing``.
     """
-
-    def write(temporary: Path) -> None:
-        with temporary.open("xb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-
-    write_whole(path, write)
+    write_whole(path, lambda temporary: whole_file.write_synced(temporary, data))
 
 
 def make_folder(path: Path) -> None:
@@ -104,7 +87,7 @@ def sweep(folder: Path, older_than: float = STALE_AFTER) -> int:
     swept = 0
     for path in folder.rglob(".*.tmp"):
         with suppress(OSError):
-            if _TEMPORARY.fullmatch(path.name) and path.stat().st_mtime < before:
+            if whole_file.TEMPORARY.fullmatch(path.name) and path.stat().st_mtime < before:
                 path.unlink()
                 swept += 1
     return swept

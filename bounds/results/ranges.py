@@ -9,7 +9,7 @@ from typing import Any
 
 from bounds.errors import StudyError
 from bounds.problem.methods import PRUNING, QUANTIZATION, searches
-from bounds.problem.range import snr
+from bounds.problem.range import Bounded, snr
 from bounds.results.table import read_results
 from bounds.results.verdicts import Verdict, decide
 
@@ -17,7 +17,7 @@ Row = dict[str, Any]
 
 
 @dataclass(frozen=True)
-class Known:
+class Known(Bounded):
     """What the methods of a study know about one problem; errors in the unit of the energy.
 
     Attributes:
@@ -42,16 +42,6 @@ class Known:
         return Known(
             *(a + b for a, b in zip(vars(self).values(), vars(other).values(), strict=True))
         )
-
-    @property
-    def snr_bound(self) -> float:
-        """SNR in dB that is proven to be out of reach beyond."""
-        return snr(self.energy, self.lower)
-
-    @property
-    def snr_attained(self) -> float:
-        """Best SNR in dB that any method attains."""
-        return snr(self.energy, self.upper)
 
     @property
     def snr_relaxed(self) -> float:

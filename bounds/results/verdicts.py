@@ -5,10 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-import numpy as np
-
 from bounds.problem.methods import PRUNING, QUANTIZATION
-from bounds.problem.range import TOLERANCE
+from bounds.problem.range import TOLERANCE, decibels
 
 UNDECIDED = "undecided"
 
@@ -33,13 +31,14 @@ def decide(
     Quantization wins when no pruning can reach the error it attains: its upper is below pruning's
     lower, by more than the relative ``tolerance`` to which bounds are computed; and the other way.
     """
+    # The SNR of an error attained less that of a lower bound: the errors' ratio, the other way up.
     leads = {
-        QUANTIZATION: _lead(quantization[1], pruning[0]),
-        PRUNING: _lead(pruning[1], quantization[0]),
+        QUANTIZATION: decibels(pruning[0], quantization[1]),
+        PRUNING: decibels(quantization[0], pruning[1]),
     }
     winner = max(leads, key=lambda name: leads[name])
     margin = leads[winner]
-    proven = margin > 10 * np.log10(1 + tolerance)
+    proven = margin > decibels(1 + tolerance, 1)
     return Verdict(winner if proven else UNDECIDED, margin)
 
 
@@ -83,10 +82,3 @@ def _run(verdicts: Mapping[int, Verdict], widths: list[int], winner: str) -> int
             break
         last = width
     return last
-
-
-def _lead(attained: float, bound: float) -> float:
-    """SNR of an error attained less the SNR of a lower bound: 10 log10(bound / attained)."""
-    if bound <= 0:
-        return -np.inf
-    return np.inf if attained <= 0 else float(10 * np.log10(bound / attained))

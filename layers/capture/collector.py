@@ -11,7 +11,8 @@ import torch
 from torch import Tensor
 
 from layers.capture.gram import Blocks, GramSum, block_width
-from layers.capture.lowering import Geometry, lower
+from layers.capture.lowering import lower
+from layers.dump.geometry import Geometry
 from layers.errors import CaptureError
 
 Part = Literal["calibration", "heldout"]

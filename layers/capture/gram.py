@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from layers.capture.lowering import Geometry
+from layers.dump.geometry import Geometry
 from layers.dump.layer import CHUNK_SIZE, feature_width
 from layers.errors import CaptureError
 

@@ -26,7 +26,7 @@ def open_bundled(name: str, preprocessing: Preprocessing | None = None) -> Sourc
     """Build a bundled network with its pretrained weights.
 
     Args:
-        name: a key of ``layers.networks.source.BUNDLED_SOURCES``.
+        name: a key of ``layers.networks.open.BUNDLED_SOURCES``.
         preprocessing: instead of the network's own.
 
     Raises:

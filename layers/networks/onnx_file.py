@@ -12,11 +12,10 @@ from typing import Any
 import numpy as np
 import torch
 
-from layers.capture.collector import Collector
 from layers.errors import CaptureError, SourceError
 from layers.images.preprocessing import Preprocessing
 from layers.networks.onnx_graph import OnnxLayer, find_layers, graph_input, subgraph
-from layers.networks.source import LayerInfo, Source
+from layers.networks.source import Collector, LayerInfo, Source
 
 
 @dataclass(frozen=True, eq=False)

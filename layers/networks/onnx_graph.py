@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from layers.capture.lowering import Geometry
+from layers.dump.geometry import Geometry
 from layers.errors import SourceError
 
 # onnx.TensorProto element types that hold a network input.

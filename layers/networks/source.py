@@ -1,4 +1,4 @@
-"""Networks by name. Nothing heavy is imported until a network is opened."""
+"""A network as capture sees it: its layers, and inputs run through it."""
 
 from __future__ import annotations
 
@@ -6,32 +6,27 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
-from difflib import get_close_matches
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 import numpy as np
 
-from layers.errors import SourceError
 from layers.images.preprocessing import Preprocessing
 from layers.networks.names import resolve_name
 
 if TYPE_CHECKING:
-    from layers.capture.collector import Collector
+    from torch import Tensor
 
-# Bundled name -> what it is; built in layers.networks.bundled.
-BUNDLED_SOURCES = {
-    "efficientnet-lite0": "EfficientNet-lite0, ImageNet (Apache-2.0)",
-    "mobilenet-v2": "MobileNet-V2 without head (MIT)",
-    "vit-s14": "ViT-S/14, DINOv2 layout, an ONNX graph (MIT)",
-    "resnet18": "ResNet-18 backbone (licence unclear: used only when named)",
-}
-PREFIXES = {
-    "torchvision:NAME": "a torchvision model, weights from its cache or NAME@CHECKPOINT",
-    "timm:NAME": "a timm model, weights from its cache or NAME@CHECKPOINT",
-    "onnx:FILE": "an ONNX graph",
-    "MODULE:FUNCTION": "your own: a function that returns a torch module, or (module, "
-    "preprocessing)",
-}
+    from layers.dump.geometry import Geometry
+
+
+class Collector(Protocol):
+    """Who is told the inputs of layers (``layers.capture.collector.Collector``)."""
+
+    image: str
+
+    def observe(self, name: str, x: Tensor, weight: Tensor, geometry: Geometry) -> None:
+        """One call of layer ``name``: its input and the weight used."""
+        ...
 
 
 class LayerInfo(NamedTuple):
@@ -84,52 +79,3 @@ class Source(ABC):
             CaptureError: unknown, ambiguous, or a kind of layer that is not supported.
         """
         return resolve_name(wanted, [layer.name for layer in self.layers()], self.name)
-
-
-def source_names() -> dict[str, str]:
-    """Every name ``open_source`` understands, with one line on each."""
-    return BUNDLED_SOURCES | PREFIXES
-
-
-def open_source(name: str, *, preprocessing: Preprocessing | None = None) -> Source:
-    """Open a network by name.
-
-    Args:
-        name: ``efficientnet-lite0``, ``mobilenet-v2``, ``vit-s14``, ``resnet18``,
-            ``torchvision:NAME``, ``timm:NAME`` (both also ``NAME@CHECKPOINT``, a safetensors or
-            torch file), ``onnx:FILE``, or ``module:function`` for any function that returns an
-            ``nn.Module``, or ``(nn.Module, preprocessing)`` with a ``Preprocessing`` or a
-            function of a PIL image. Modules are also looked for in the working folder.
-        preprocessing: instead of the network's own; own networks and ONNX graphs without one
-            get ImageNet's mean and standard deviation.
-
-    Raises:
-        SourceError: unknown name (the message lists the names), missing package (it says what
-            to install), unreadable checkpoint, or pickled code in one (refused).
-    """
-    if name in BUNDLED_SOURCES:
-        from layers.networks.bundled import open_bundled
-
-        return open_bundled(name, preprocessing)
-    prefix, colon, rest = name.partition(":")
-    if not colon or not prefix or not rest:
-        raise SourceError(_unknown(name))
-    if prefix == "onnx":
-        from layers.networks.onnx_file import open_onnx
-
-        return open_onnx(name, rest, preprocessing)
-    from layers.networks import external
-
-    if prefix == "torchvision":
-        return external.open_torchvision(rest, preprocessing)
-    if prefix == "timm":
-        return external.open_timm(rest, preprocessing)
-    return external.open_function(prefix, rest, preprocessing)
-
-
-def _unknown(name: str) -> str:
-    """The message for a name that is nothing we know."""
-    close = get_close_matches(name, BUNDLED_SOURCES, n=1)
-    guess = f"did you mean {close[0]!r}? " if close else ""
-    known = "; ".join(f"{key} ({text})" for key, text in source_names().items())
-    return f"unknown source {name!r}: {guess}known are: {known}"

@@ -16,10 +16,9 @@ from torch.nn import functional
 from torch.nn.parameter import is_lazy
 from torch.overrides import TorchFunctionMode
 
-from layers.capture.collector import Collector
-from layers.capture.lowering import Geometry, conv2d_geometry
+from layers.dump.geometry import Geometry, conv2d_geometry
 from layers.errors import CaptureError
-from layers.networks.source import LayerInfo, Source
+from layers.networks.source import Collector, LayerInfo, Source
 
 SUPPORTED = (nn.Conv2d, nn.Linear)
 # A source may be one bare layer, whose name in torch is the empty string.

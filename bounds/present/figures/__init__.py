@@ -1,6 +1,6 @@
 """Figures of a study, drawn from its results alone; every panel takes ``ax=``."""
 
-from bounds.present.figures.anytime import Step, anytime_data, anytime_figure, anytime_panel, trace
+from bounds.present.figures.anytime import anytime_data, anytime_figure, anytime_panel
 from bounds.present.figures.heldout import heldout_data, heldout_figure, heldout_panel
 from bounds.present.figures.losses import loss_data, loss_figure, loss_panel
 from bounds.present.figures.ranges import (
@@ -16,7 +16,6 @@ from bounds.present.figures.style import WIDTHS, save_data, save_figure
 __all__ = [
     "KINDS",
     "WIDTHS",
-    "Step",
     "anytime_data",
     "anytime_figure",
     "anytime_panel",
@@ -34,7 +33,6 @@ __all__ = [
     "range_panel",
     "save_data",
     "save_figure",
-    "trace",
 ]
 
 #: Figures of a study by name: how each is drawn, and the data it draws.

@@ -17,6 +17,7 @@ from matplotlib.lines import Line2D
 from bounds.errors import StudyError
 from bounds.present.figures.style import METHOD_COLOURS, METHOD_MARKERS, new_figure, size
 from bounds.problem.methods import PROBLEMS, searches
+from bounds.problem.range import decibels
 from bounds.results.ranges import Row, group_rows, known
 
 if TYPE_CHECKING:
@@ -55,9 +56,7 @@ def loss_data(rows: Iterable[Row]) -> list[dict[str, Any]]:
 
 
 def _loss(attained: float, reference: float) -> float:
-    if attained <= reference:
-        return 0.0
-    return 10 * math.log10(attained / reference) if reference > 0 else math.inf
+    return decibels(attained, reference) if attained > reference else 0.0
 
 
 def loss_panel(records: Sequence[dict[str, Any]], *, ax: Axes) -> Axes:

@@ -11,7 +11,7 @@ from bounds.study.plan.config import Study
 from bounds.study.plan.tasks import Layer, study_layer
 
 if TYPE_CHECKING:
-    from bounds.study.run.running import Observer
+    from bounds.study.run.observer import Observer
 
 
 #: Networks that are installed only on purpose: the package they come in, and why.

@@ -18,10 +18,11 @@ from bounds.problem.methods import PROBLEMS
 from bounds.results.files import make_folder, sweep, write_bytes
 from bounds.results.table import as_table, write_results
 from bounds.study.plan.config import Study
-from bounds.study.plan.tasks import Layer, Task, make_tasks
+from bounds.study.plan.tasks import Task, make_tasks
 from bounds.study.plan.toml import format_study
 from bounds.study.run.compiling import compiling, uncompiled
 from bounds.study.run.extracting import extract_layers
+from bounds.study.run.observer import Observer
 from bounds.study.run.outcome import Outcome
 from bounds.study.run.shards import Row, missing_bits, read_shard
 from bounds.study.run.solving import Failure
@@ -53,28 +54,6 @@ class Report:
     problems: int
     seconds: float
     solving: float
-
-
-class Observer:
-    """Told how a run goes; does nothing by itself. Override what you want to show."""
-
-    def opening(self, source: str) -> None:
-        """``source`` is about to be opened, and its layers extracted where they are missing."""
-
-    def compiling(self) -> None:
-        """The solvers' kernels are being compiled, which happens once on a machine."""
-
-    def extracting(self, source: str, done: int, total: int) -> None:
-        """``done`` of ``total`` images have gone through ``source``."""
-
-    def extracted(self, layer: Layer) -> None:
-        """The dump of a layer is there."""
-
-    def begin(self, tasks: Sequence[Task], finished: int) -> None:
-        """Tasks are about to be solved; ``finished`` more were found done."""
-
-    def solved(self, outcome: Outcome) -> None:
-        """A task has ended, well or not."""
 
 
 def run_study(

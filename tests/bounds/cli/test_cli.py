@@ -11,10 +11,10 @@ import pytest
 
 from bounds import quantization_range
 from bounds.cli import main
+from bounds.problem.gram import round_weights
 from bounds.problem.grid import choose_scale
 from bounds.results.ranges import load_rows
 from bounds.study import format_study
-from bounds.study.run.solving import round_weights
 from layers.dump.file import dump_path, read_dump
 from tests.bounds.study.study_cases import TINY, loud_study, timeless, tiny_study
 

@@ -16,6 +16,7 @@ from layers.dump.file import dump_path
 from tests.bounds.certificate.certificate_cases import forged, parsed
 from tests.bounds.cli import test_cli
 from tests.bounds.study.study_cases import TINY, timeless, tiny_study
+from tests.references.certificate_checker import check
 
 cli = test_cli.cli  # the same fixture
 refused = test_cli.refused
@@ -52,6 +53,7 @@ def test_solve_writes_what_verify_confirms(cli, head, tmp_path, arguments, task,
     code, out, _ = cli("verify", file, "--dump", head)
     assert code == 0 and out.endswith("\nverified\n")
     assert len(out.splitlines()) == 5
+    assert check(file.read_bytes(), head.read_bytes()) == len(channels)
 
 
 def test_a_note_says_what_is_claimed_only_in_part(cli, head, tmp_path, monkeypatch):
@@ -81,6 +83,7 @@ def test_verify_names_the_first_false_statement(cli, head, ran, tmp_path):
     assert code == 1 and "belongs to another dump" in out
     code, out, _ = cli("verify", file, "--dump", head, "--nodes", 1)
     assert code == 1 and "--nodes" in out
+    assert cli("verify", file, "--dump", head, "--nodes", 0)[0] == 2
     code, out, _ = cli("verify", tmp_path / "none", "--dump", head)
     assert code == 1 and out.startswith("not verified: ") and "none" in out
 

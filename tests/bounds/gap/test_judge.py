@@ -11,7 +11,7 @@ import pytest
 
 from bounds import pruning_range, quantization_range
 from bounds.errors import ProblemError, SolverError
-from bounds.gap.judge import decibels, gap, worst_channels
+from bounds.gap.judge import distance, gap, worst_channels
 from bounds.gap.steps import infer_steps, to_codes
 from bounds.problem.grid import choose_scale
 from layers.dump.file import LayerDump, dump_path, read_dump
@@ -256,7 +256,7 @@ def test_an_error_below_the_bound_refutes_the_bound(monkeypatch):
         gap(TWINS, np.array([[0.5, 0.5]]), bits=3, scale=0.25)
 
 
-def test_decibels():
-    assert decibels(2.0, 1.0, 9.0) == pytest.approx(3.0103, abs=1e-4)
-    assert decibels(0.0, 0.0, 9.0) == 0.0 and decibels(1.0, 0.0, 9.0) == math.inf
-    assert decibels(1e-14, 0.0, 1.0) == 0.0, "no more than rounding of the Gram itself"
+def test_distance():
+    assert distance(2.0, 1.0, 9.0) == pytest.approx(3.0103, abs=1e-4)
+    assert distance(0.0, 0.0, 9.0) == 0.0 and distance(1.0, 0.0, 9.0) == math.inf
+    assert distance(1e-14, 0.0, 1.0) == 0.0, "no more than rounding of the Gram itself"

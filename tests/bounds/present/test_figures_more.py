@@ -10,12 +10,10 @@ import numpy as np
 import pytest
 from matplotlib.colors import to_hex
 
-from bounds import quantization_range
 from bounds.errors import ProblemError, StudyError
 from bounds.present.figures import (
     KINDS,
     WIDTHS,
-    Step,
     anytime_data,
     anytime_figure,
     anytime_panel,
@@ -26,9 +24,9 @@ from bounds.present.figures import (
     loss_panel,
     range_data,
     save_data,
-    trace,
 )
 from bounds.results.ranges import chunk_pairs, load_rows
+from bounds.results.steps import Step
 
 
 @pytest.fixture
@@ -127,38 +125,6 @@ def test_heldout_is_of_the_best_weights(rows):
         assert points == {(round(r["calibration"], 9), round(r["heldout"], 9)) for r in chosen}
     with pytest.raises(StudyError, match="no rows"):
         heldout_figure([])
-
-
-@pytest.fixture
-def problem():
-    rng = np.random.default_rng(3)
-    x = rng.normal(size=(60, 24)) @ rng.normal(size=(24, 24))
-    return x.T @ x, rng.normal(size=(1, 24))
-
-
-def test_trace_closes_in_on_the_optimum(problem):
-    gram, w = problem
-    for demand in ({"bits": 3, "scale": 0.5}, {"keep": 8}):
-        steps = trace(gram, w, **demand)
-        assert [step.limit for step in steps] == [4**i for i in range(len(steps))]
-        assert steps[-1].exact and not any(step.exact for step in steps[:-1])
-        attained = [step.snr_attained for step in steps]
-        bounds = [step.snr_bound for step in steps]
-        assert attained == sorted(attained)
-        assert attained[-1] == pytest.approx(bounds[-1], abs=1e-6)
-        assert all(bound >= attained[-1] - 1e-9 for bound in bounds)
-    optimum = quantization_range(gram, w, bits=3, scale=0.5)
-    assert trace(gram, w, bits=3, scale=0.5)[-1].snr_attained == pytest.approx(optimum.snr_attained)
-
-
-def test_trace_ends_when_time_is_up(problem):
-    assert len(trace(*problem, keep=8, seconds=1e-9)) == 1
-
-
-def test_trace_refuses(problem):
-    for demand in ({}, {"bits": 3}, {"bits": 3, "scale": 1.0, "keep": 3}):
-        with pytest.raises(ProblemError, match="bits and scale"):
-            trace(*problem, **demand)
 
 
 STEPS = [

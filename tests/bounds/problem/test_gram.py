@@ -2,18 +2,32 @@
 
 from __future__ import annotations
 
+import re
 from fractions import Fraction
+from pathlib import Path
 
 import numpy as np
 import pytest
 
+import bounds
 from bounds.errors import LayerboundsError, ProblemError
+from bounds.gap.judge import Gap
 from bounds.linalg.definite import eigenvalue_lower_bound, power_of_two_balance
 from bounds.linalg.forms import form_upper
 from bounds.problem.attempt import Attempt
 from bounds.problem.gram import check_problem
-from bounds.problem.range import CERTIFIED, EXACT, HEURISTIC, make_range, snr
+from bounds.problem.range import (
+    CERTIFIED,
+    EXACT,
+    HEURISTIC,
+    Bounded,
+    Range,
+    decibels,
+    make_range,
+    snr,
+)
 from bounds.problem.sparsity import Sparse
+from bounds.results.ranges import Known
 
 
 def rational_form(gram, d):
@@ -105,6 +119,24 @@ def test_status_follows_from_the_numbers():
     assert found.count(CERTIFIED) == 2
     assert found.snr_attained == pytest.approx(10.0)
     assert found.snr_bound == pytest.approx(10 * np.log10(40 / 2.5))
+
+
+def test_decibels_of_nothing_are_infinite():
+    assert decibels(20.0, 2.0) == 10.0 and decibels(2.0, 20.0) == -10.0
+    assert decibels(1.0, 0.0) == np.inf
+    assert decibels(0.0, 1.0) == decibels(0.0, 0.0) == -np.inf
+
+
+def test_decibels_and_snr_are_computed_in_one_place():
+    """Ranges, what a study knows, and gaps share one definition."""
+    for kind in (Range, Known, Gap):
+        assert issubclass(kind, Bounded)
+        assert not {"snr_bound", "snr_attained"} & set(vars(kind))
+    root = Path(bounds.__file__).parent
+    taken = [
+        p.name for p in root.rglob("*.py") if re.search(r"10 \* \S*log10", p.read_text("utf-8"))
+    ]
+    assert taken == ["range.py"]
 
 
 def test_snr_sums_before_taking_logarithms():

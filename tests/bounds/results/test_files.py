@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
+import re
 import subprocess
 import time
 from collections.abc import Callable, Iterator
@@ -33,7 +34,7 @@ def filling_disk(monkeypatch: pytest.MonkeyPatch, room: int) -> Iterator[None]:
         sync(descriptor)
 
     with monkeypatch.context() as patch:
-        patch.setattr(files.os, "fsync", failing)
+        patch.setattr("layers.dump.whole_file.os.fsync", failing)
         yield
 
 
@@ -95,6 +96,22 @@ def test_a_write_that_fails_leaves_the_old_file(tmp_path, monkeypatch):
     assert list(tmp_path.iterdir()) == [path]
 
 
+def test_a_name_as_long_as_the_system_allows_is_written(tmp_path):
+    write_bytes(tmp_path / ("a" * 255), b"long")
+    assert [len(path.name) for path in tmp_path.iterdir()] == [255]
+
+
+def test_one_place_renames_files():
+    root = Path(files.__file__).parents[2]
+    sources = [p for name in ("bounds", "layers") for p in (root / name).rglob("*.py")]
+    found = [
+        p.name
+        for p in sources
+        if re.search(r"os\.replace|os\.rename|\.rename\(|mkstemp", p.read_text("utf-8"))
+    ]
+    assert found == ["whole_file.py"]
+
+
 def test_a_table_that_cannot_be_written_is_a_sentence(ran, tmp_path, monkeypatch):
     """The table is written last, by another library: its errors are told in the same words."""
 
@@ -115,15 +132,20 @@ def test_sweeping_takes_only_what_is_old_and_ours(tmp_path):
         pass_name = name.name
         name.write_text("{}", "utf-8")
     old = tmp_path / "tasks" / pass_name
-    young = tmp_path / pass_name.replace("a.json", "b.json")
+    older = tmp_path / f".b.json{pass_name}"  # as runs of before named them
+    young = tmp_path / pass_name
     others = [tmp_path / ".mine.tmp", tmp_path / "tasks" / "c.json", tmp_path / f"x{pass_name}"]
     past = time.time() - 2 * files.STALE_AFTER
-    for path in (old, young, *others):
+    for path in (old, older, young, *others):
         path.write_text("half", "utf-8")
         if path != young:
             os.utime(path, (past, past))
-    assert sweep(tmp_path) == 1
-    assert not old.exists() and young.exists() and all(path.exists() for path in others)
+    assert sweep(tmp_path) == 2
+    assert (
+        not (old.exists() or older.exists())
+        and young.exists()
+        and all(path.exists() for path in others)
+    )
 
 
 def test_a_run_sweeps_before_it_starts(ran, tmp_path):
@@ -144,7 +166,7 @@ def test_a_write_whose_temporary_file_was_swept_is_made_again(tmp_path, monkeypa
         if not swept:
             swept.append(sweep(tmp_path, older_than=-1))
 
-    monkeypatch.setattr(files.os, "fsync", sweeping)
+    monkeypatch.setattr("layers.dump.whole_file.os.fsync", sweeping)
     write_bytes(tmp_path / "a.json", b"whole")
     assert swept == [1]
     assert (tmp_path / "a.json").read_bytes() == b"whole"

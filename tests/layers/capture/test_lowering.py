@@ -9,7 +9,8 @@ from torch.nn import functional
 
 from layers.capture import lowering
 from layers.capture.gram import GramSum, block_width
-from layers.capture.lowering import Geometry, conv2d_geometry, lower
+from layers.capture.lowering import lower
+from layers.dump.geometry import Geometry, conv2d_geometry
 from layers.errors import CaptureError
 
 GRID = [

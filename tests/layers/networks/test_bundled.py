@@ -12,7 +12,7 @@ import torch
 from layers.dump.file import read_dump
 from layers.extract import extract
 from layers.images.calibration import load_calibration
-from layers.networks.source import open_source
+from layers.networks.open import open_source
 
 
 def needs(*packages: str) -> pytest.MarkDecorator:

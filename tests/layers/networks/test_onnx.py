@@ -15,7 +15,7 @@ from layers.capture.run import capture_layers
 from layers.errors import CaptureError, SourceError
 from layers.images.preprocessing import Preprocessing
 from layers.networks.onnx_file import open_onnx
-from layers.networks.source import open_source
+from layers.networks.open import open_source
 from layers.networks.torch_module import TorchSource
 from tests.layers.tiny import small_calibration
 

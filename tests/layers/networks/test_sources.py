@@ -18,8 +18,8 @@ from torch import nn
 from layers.errors import CaptureError, SourceError
 from layers.images.preprocessing import Preprocessing
 from layers.networks.checkpoint import load_into, load_state
+from layers.networks.open import BUNDLED_SOURCES, open_source, source_names
 from layers.networks.resnet18 import ResNet18
-from layers.networks.source import BUNDLED_SOURCES, open_source, source_names
 from layers.packages import DEMO_PACKAGES
 
 

@@ -158,6 +158,8 @@ def made(**solve: Any) -> dict[tuple[str, str], Task]:
     ids=lambda value: next(iter(value)),
 )
 def test_a_parameter_touches_the_methods_that_depend_on_it(change, touched):
+    if isinstance(touched, str):
+        touched = {problem: taking(problem, touched) for problem in PROBLEMS}
     before, after = made(), made(**change)
     changed = {name for name, task in before.items() if task.key(2) != after[name].key(2)}
     assert changed == {(problem, method) for problem in PROBLEMS for method in touched[problem]}

@@ -1,0 +1,1 @@
+"""Whole layers, any width: bounds that all channels share."""
