@@ -44,7 +44,7 @@ class Problem:
         """Number of inputs, dead ones included."""
         return self.weights.shape[1]
 
-    def rows(self, rows: slice) -> Problem:
+    def rows(self, rows: slice | NDArray[np.int64]) -> Problem:
         """The problem of some of the channels."""
         return Problem(self.gram, self.weights[rows], self.live, self.energy[rows])
 
