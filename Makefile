@@ -1,16 +1,19 @@
 # make demo   extract layers, compute ranges, draw the figure (results/demo)
 # make test   environment, linters, type checker, tests
 # make figure draw the demo's figure again        make report one HTML page about the demo
-# make lint   linters only
+# make lint   linters only                        make lock   renew the versions in constraints.txt
 # make clean  remove the environment, results, dumps and caches
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
-# Sees the constraints in every call, so that no call can pull another torch.
-INSTALL := $(BIN)/python -m pip install -c constraints.txt
+LOCK := $(VENV)/lock
+# Sees the constraints in every call, so that no call can pull another version; pip takes those for
+# what builds a package from the environment, by the first name until 25.2 and by the second since.
+INSTALL := PIP_CONSTRAINT=constraints.txt PIP_BUILD_CONSTRAINT=constraints.txt \
+	$(BIN)/python -m pip install -c constraints.txt
 
 .NOTPARALLEL:
-.PHONY: demo test lint figure report clean
+.PHONY: demo test lint figure report lock clean
 
 demo: $(VENV)/.demo
 	$(BIN)/layerbounds study demo
@@ -28,6 +31,18 @@ lint: $(VENV)/.dev
 
 test: lint $(VENV)/.demo
 	$(BIN)/pytest
+
+# The newest versions that pyproject.toml allows, but for torch; the comments stay.
+lock:
+	rm -rf $(LOCK)
+	$(PYTHON) -m venv $(LOCK)
+	grep '^torch==' constraints.txt > $(LOCK)/torch.txt
+	$(LOCK)/bin/python -m pip install -c $(LOCK)/torch.txt -e '.[dev]' hatchling
+	grep '^#' constraints.txt > $(LOCK)/new.txt
+	$(LOCK)/bin/python -m pip freeze --all --exclude-editable > $(LOCK)/found.txt
+	sed -e '/^pip==/d' -e 's/+.*//' $(LOCK)/found.txt >> $(LOCK)/new.txt
+	mv $(LOCK)/new.txt constraints.txt
+	rm -rf $(LOCK)
 
 clean:
 	rm -rf $(VENV) results dumps .pytest_cache .ruff_cache

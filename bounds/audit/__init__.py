@@ -1,6 +1,6 @@
 """What the paper's released pipeline does differently, each difference as an option, and its worth.
 
-The behaviours are those of the code released with Kuzmin et al. 2023 (DESIGN.md, section 7),
+The behaviours are those of the code released with Kuzmin et al. 2023,
 reproduced from its description; ``bounds.audit.chunks`` puts each beside the right one.
 """
 

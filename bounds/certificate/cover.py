@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bounds.problem.gram import check_problem
-from bounds.pruning.reduced import make_core
+from bounds.pruning.reduced import reduce_problem
 from bounds.pruning.relaxation.perspective import multipliers
 
 Floats = NDArray[np.float64]
@@ -152,13 +152,13 @@ def _improve(cover: Cover, node: Node) -> list[Pair]:
     """
     problem = check_problem(node.schur, node.weights[None, :])
     group = np.zeros(len(node.free), np.int64)
-    core = make_core(problem, group, np.array([node.room]))
-    if core.notes or core.size < len(node.free):
+    reduced = reduce_problem(problem, group, np.array([node.room]))
+    if reduced.notes or reduced.size < len(node.free):
         return []
-    p, d = multipliers(core, ACCURACY, STEPS)
+    p, d = multipliers(reduced, ACCURACY, STEPS)
     full_p, full_d = np.zeros(len(cover.weights)), np.zeros(len(cover.weights))
-    full_p[node.free] = p[0] / core.scale / core.row_scale[0]
-    full_d[node.free] = d[0] / core.scale**2
+    full_p[node.free] = p[0] / reduced.scale / reduced.row_scale[0]
+    full_d[node.free] = d[0] / reduced.scale**2
     return [(_short(full_p), _short(full_d * (1 - shrink))) for shrink in SHRINK]
 
 

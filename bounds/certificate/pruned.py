@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from bounds.certificate.cover import find_cover
 from bounds.problem.gram import Problem, check_problem
 from bounds.problem.range import EXACT, HEURISTIC, Range
-from bounds.pruning.reduced import Core, make_core
+from bounds.pruning.reduced import ReducedProblem, reduce_problem
 from bounds.pruning.relaxation.perspective import Dual, perspective
 
 #: Most leaves of a cover; larger trees claim the dual part only.
@@ -37,35 +37,35 @@ def pruning_proofs(
     group, capacity = np.zeros(problem.features, np.int64), np.array([keep])
     for c in range(problem.channels):
         single = check_problem(gram, weights[c : c + 1])
-        core = make_core(single, group, capacity)
+        reduced = reduce_problem(single, group, capacity)
         status = str(found.status[c]) if found.lower[c] > 0 else HEURISTIC
         known = found.proof[c] if len(found.proof) else None
-        yield _claims(single, core, status, float(found.upper[c]), tolerance, known)
+        yield _claims(single, reduced, status, float(found.upper[c]), tolerance, known)
 
 
 def _claims(
     single: Problem,
-    core: Core,
+    reduced: ReducedProblem,
     status: str,
     upper: float,
     tolerance: float,
     known: Dual | None,
 ) -> Iterator[tuple[float, Json]]:
-    if status == HEURISTIC or core.capacity.sum() >= core.size or core.notes:
+    if status == HEURISTIC or reduced.capacity.sum() >= reduced.size or reduced.notes:
         return
     if status == EXACT:
         lower = upper * (1 - tolerance / 10)
-        gram = single.gram[np.ix_(core.index, core.index)]
-        weights = single.weights[0, core.index]
-        proof = find_cover(gram, weights, int(core.capacity[0]), lower, LEAVES)
+        gram = single.gram[np.ix_(reduced.index, reduced.index)]
+        weights = single.weights[0, reduced.index]
+        proof = find_cover(gram, weights, int(reduced.capacity[0]), lower, LEAVES)
         if proof is not None:
             yield lower, proof
-    dual = known or perspective(core)[0]
+    dual = known or perspective(reduced)[0]
     yield (
         dual.lower,
         {
             "is": "dual",
-            "p": [float(x) for x in dual.p[core.index]],
-            "d": [float(x) for x in dual.d[core.index]],
+            "p": [float(x) for x in dual.p[reduced.index]],
+            "d": [float(x) for x in dual.d[reduced.index]],
         },
     )

@@ -87,10 +87,10 @@ def _shifted_search(
     """The search with the share of the multipliers whose tree is estimated to be smallest."""
     single = codes.channel(c)
     incumbent = np.rint(found.weights[c][live] / codes.scale[c])
-    cut, cut_at = integer_shift(dual, single.features)
+    multiplier, breakpoint = integer_shift(dual, single.features)
     best, smallest = None, float(search_nodes)
     for theta in THETAS:
-        trial = shift(single, theta, cut / codes.unit, cut_at)
+        trial = shift(single, theta, multiplier / codes.unit, breakpoint)
         if trial is None:
             continue
         size = trial.nodes(trial.radius(incumbent))
@@ -98,8 +98,8 @@ def _shifted_search(
             best, smallest = trial, size
     if best is None:
         return None
-    shares = best.cut * codes.unit
-    return _search(best.factor.order, best.centred.point[0], shares, best.cut_at)
+    shares = best.multiplier * codes.unit
+    return _search(best.factor.order, best.centred.point[0], shares, best.breakpoint)
 
 
 def _cuts(dual: Dual) -> list[list[Any]]:

@@ -1,4 +1,7 @@
-"""A study's progress: bars in a terminal, with rate and remaining time; elsewhere only failures."""
+"""A study's progress: bars in a terminal, with rate and remaining time; elsewhere a line a minute.
+
+Failures are named in both.
+"""
 
 from __future__ import annotations
 
@@ -20,6 +23,7 @@ from rich.progress import (
 from rich.progress import Task as Bar
 from rich.text import Text
 
+from bounds.cli.logged import RunLog
 from bounds.study.plan.tasks import Task
 from bounds.study.run.running import Observer, Outcome
 
@@ -44,7 +48,10 @@ class ConsoleObserver(Observer):
         """Bars if ``console`` is a terminal; a study counts in problems (channels times bits)."""
         self.console = console
         self.bars: Progress | None = None
-        if console.is_terminal:
+        self.log: RunLog | None = None
+        if not console.is_terminal:
+            self.log = RunLog(lambda line: console.print(line, highlight=False, soft_wrap=True))
+        else:
             self.bars = Progress(
                 TextColumn("{task.description}"),
                 BarColumn(bar_width=30),
@@ -60,9 +67,11 @@ class ConsoleObserver(Observer):
         self.solving: TaskID | None = None
 
     def __enter__(self) -> Self:
-        """Start the bars."""
+        """Start the bars, or the minutes."""
         if self.bars:
             self.bars.start()
+        if self.log:
+            self.log.__enter__()
         return self
 
     def __exit__(
@@ -71,17 +80,28 @@ class ConsoleObserver(Observer):
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        """Leave the bars as they are."""
+        """Leave the bars as they are; no more lines."""
         if self.bars:
             self.bars.stop()
+        if self.log:
+            self.log.__exit__(kind, error, trace)
 
     def compiling(self) -> None:
         """Show that compilers run; how long they take is not known."""
+        if self.log:
+            self.log.stage = "compiling kernels, once on this machine"
         if self.bars:
             self.compilation = self.bars.add_task("compile, once on this machine", total=None)
 
+    def opening(self, source: str) -> None:
+        """Say in a log which network is at work."""
+        if self.log:
+            self.log.stage = f"opening {source}"
+
     def extracting(self, source: str, done: int, total: int) -> None:
         """Move the bar of a network."""
+        if self.log:
+            self.log.stage = f"extracting {source}, {done} of {total} images"
         if self.bars:
             if source not in self.extraction:
                 self.extraction[source] = self.bars.add_task(f"extract {source}", total=total)
@@ -89,6 +109,8 @@ class ConsoleObserver(Observer):
 
     def begin(self, tasks: Sequence[Task], finished: int) -> None:
         """Start the bar of what is not finished."""
+        if self.log:
+            self.log.begin(len(tasks), sum(task.size for task in tasks))
         if self.bars and self.compilation is not None:
             self.bars.update(self.compilation, total=1, completed=1)
         if self.bars and tasks:
@@ -101,6 +123,8 @@ class ConsoleObserver(Observer):
         task = outcome.task
         if outcome.error is not None:
             self.console.print(Text(f"failed: {task}: {outcome.error}", style="red"))
+        if self.log:
+            self.log.solved(task.size)
         if self.bars and self.solving is not None:
             self.bars.update(
                 self.solving, advance=task.size, description=f"solve {task.layer.name}"

@@ -47,8 +47,8 @@ def study(
             wanted, results=results, dumps=dumps, scheduler=scheduler, observer=observer
         )
     rows = load_rows(report.results) if report.rows else []
-    if table := study_table(rows):
-        console.print(render(table))
+    if study_table(rows):
+        console.print(render(rows))
         for path in save_figure(range_figure(rows), report.results.with_name("ranges")):
             console.print(f"figure: {path}", highlight=False, soft_wrap=True)
     console.print(f"results: {report.results}", highlight=False, soft_wrap=True)
@@ -56,6 +56,10 @@ def study(
         f"{report.solved} tasks solved, {report.skipped} found finished, "
         f"{len(report.failures)} failed, in {report.seconds:.1f} s",
         highlight=False,
+    )
+    # A task at some of its bit widths counts as solved; how much of it is new is said in rows.
+    console.print(
+        f"{max(report.rows - report.kept, 0)} results new, {report.kept} kept", highlight=False
     )
     if report.problems:
         # A problem: one channel at one bit width, by one method.

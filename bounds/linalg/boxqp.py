@@ -1,7 +1,7 @@
 """The error minimised over the *box* instead of its integers: min (z-u)^T H (z-u), lo <= z <= hi.
 
 Search and cuts are centred on this point. When weights are clipped by the range, the unconstrained
-minimiser lies far outside the box and is the wrong centre (DESIGN section 5).
+minimiser lies far outside the box and is the wrong centre.
 """
 
 from __future__ import annotations

@@ -13,7 +13,7 @@ from bounds.problem.constraint import Constraint
 from bounds.problem.gram import Problem
 from bounds.problem.kernels import compile_kernels
 from bounds.problem.methods import Method, find_method, taking
-from bounds.problem.range import TOLERANCE, Range, make_range
+from bounds.problem.range import TOLERANCE, Range, check_tolerance, make_range
 from bounds.problem.scaling import Scaling
 from bounds.problem.slices import Progress, attempt_slices
 
@@ -37,15 +37,16 @@ def answer(
         method: a name of the table, see ``bounds.problem.methods``.
         options: limits, seed and the like; those the method does not take are ignored, but
             two-variable cuts, which are refused.
-        tolerance: relative gap up to which a finished search is called exact.
+        tolerance: relative gap up to which a finished search is called exact, at most 0.1.
         progress: called with the channels done so far, every few of them; the range is the same.
 
     Raises:
         Interrupted: Ctrl-C when some channels were finished and somebody follows the progress; it
             has their range.
-        ProblemError: a constraint that does not belong to the problem.
+        ProblemError: a constraint that does not belong to the problem, or no such tolerance.
         MethodError: unknown method, or one that cannot do what is asked.
     """
+    tolerance = check_tolerance(tolerance)
     options = options or Options()
     chosen = find_method(constraint.kind, method)
     _check_able(chosen, constraint, options)

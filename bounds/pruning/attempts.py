@@ -16,7 +16,7 @@ from bounds.problem.sparsity import Box, Pattern, Sparse
 from bounds.pruning.box import box_refit
 from bounds.pruning.heuristics import selection
 from bounds.pruning.heuristics import swap as exchanges
-from bounds.pruning.reduced import Core, Mask, make_core
+from bounds.pruning.reduced import Mask, ReducedProblem, reduce_problem
 from bounds.pruning.refit import refit
 from bounds.pruning.relaxation.perspective import original_units, proven_multipliers
 from bounds.pruning.search import exact as searching
@@ -27,7 +27,7 @@ Budget = Sparse | Pattern
 
 @dataclass(frozen=True)
 class Masks:
-    """What a method found, in core units: masks (channels, m), and as in ``Attempt``."""
+    """What a method found, in reduced units: masks (channels, m), and as in ``Attempt``."""
 
     masks: Mask
     lower: ArrayLike = 0.0
@@ -37,7 +37,7 @@ class Masks:
     notes: tuple[str, ...] = ()
 
 
-Run = Callable[[Core, Problem, Options, Box | None], Masks]
+Run = Callable[[ReducedProblem, Problem, Options, Box | None], Masks]
 
 
 def magnitude(problem: Problem, budget: Budget, options: Options) -> Attempt:
@@ -52,12 +52,12 @@ def magnitude_ls(problem: Problem, budget: Budget, options: Options) -> Attempt:
 
 def obs(problem: Problem, budget: Budget, options: Options) -> Attempt:
     """Remove the weight that costs least, one by one."""
-    return _attempt(problem, budget, options, lambda core, *_: Masks(selection.backward(core)))
+    return _attempt(problem, budget, options, lambda r, *_: Masks(selection.backward(r)))
 
 
 def forward(problem: Problem, budget: Budget, options: Options) -> Attempt:
     """Add the weight that helps most, one by one."""
-    return _attempt(problem, budget, options, lambda core, *_: Masks(selection.forward(core)))
+    return _attempt(problem, budget, options, lambda r, *_: Masks(selection.forward(r)))
 
 
 def swap(problem: Problem, budget: Budget, options: Options) -> Attempt:
@@ -95,64 +95,66 @@ def _attempt(
     ``unproven`` runs instead where no bound can be claimed; ``boxed_search``: a finished search
     of ``run`` is one inside the box.
     """
-    core = make_core(problem, *budget.budget(problem.features), budget.box)
-    every, room = (core.channels, core.size), core.capacity.sum()
-    if room >= core.size or room == 0:
+    reduced = reduce_problem(problem, *budget.budget(problem.features), budget.box)
+    every, room = (reduced.channels, reduced.size), reduced.capacity.sum()
+    if room >= reduced.size or room == 0:
         found = Masks(np.full(every, room > 0), finished=True)
-    elif core.unbounded:
-        found = (unproven or run)(core, problem, options, budget.box)
+    elif reduced.unbounded:
+        found = (unproven or run)(reduced, problem, options, budget.box)
     else:
-        found = run(core, problem, options, budget.box)
+        found = run(reduced, problem, options, budget.box)
     # Where nothing may be kept the error is the energy, whatever the Gram's conditioning.
     lower = (
         form_lower(problem.gram, problem.weights)
         if room == 0
-        else core.lower(np.asarray(found.lower, np.float64) + np.zeros(core.channels))
+        else reduced.lower(np.asarray(found.lower, np.float64) + np.zeros(reduced.channels))
     )
-    if refitted and room < core.size:
-        balanced = refit(core, found.masks)
+    if refitted and room < reduced.size:
+        balanced = refit(reduced, found.masks)
     else:
-        balanced = np.where(found.masks, core.weights, 0.0)
-    solution, more = _restored(core, found.masks, balanced, budget.box, boxed_search)
-    notes = (*core.notes, *found.notes, *more)
+        balanced = np.where(found.masks, reduced.weights, 0.0)
+    solution, more = _restored(reduced, found.masks, balanced, budget.box, boxed_search)
+    notes = (*reduced.notes, *found.notes, *more)
     return Attempt(solution, lower, found.finished, found.nodes, found.proof, notes)
 
 
 def _restored(
-    core: Core, masks: Mask, balanced: Floats, box: Box | None, boxed_search: bool
+    reduced: ReducedProblem, masks: Mask, balanced: Floats, box: Box | None, boxed_search: bool
 ) -> tuple[Floats, tuple[str, ...]]:
-    """Weights (channels, n) of fitted core weights, inside the box, and remarks on it."""
+    """Weights (channels, n) of fitted reduced weights, inside the box, and remarks on it."""
     if box is None:
-        return core.restore(balanced), ()
-    boxed = box_refit(core, masks, balanced, box)
+        return reduced.restore(balanced), ()
+    boxed = box_refit(reduced, masks, balanced, box)
     outside = int((boxed != balanced).any(axis=1).sum())
-    full = np.clip(core.restore(boxed), box.low, box.high)
+    full = np.clip(reduced.restore(boxed), box.low, box.high)
     if outside == 0:
         return full, ("The box changes nothing: the least-squares weights lie inside it.",)
-    note = f"The box binds in {outside} of {core.channels} channels"
+    note = f"The box binds in {outside} of {reduced.channels} channels"
     if boxed_search:
         return full, (f"{note}: a finished search is one inside it.",)
     return full, (f"{note}: the weights are refitted inside it, a lower bound is one without it.",)
 
 
-def _largest(core: Core, problem: Problem, options: Options, box: Box | None) -> Masks:
-    return Masks(selection.magnitude(core, problem.weights))
+def _largest(reduced: ReducedProblem, problem: Problem, options: Options, box: Box | None) -> Masks:
+    return Masks(selection.magnitude(reduced, problem.weights))
 
 
-def _swapped(core: Core, problem: Problem, options: Options, box: Box | None) -> Masks:
-    return Masks(exchanges.swap(core, problem.weights))
+def _swapped(reduced: ReducedProblem, problem: Problem, options: Options, box: Box | None) -> Masks:
+    return Masks(exchanges.swap(reduced, problem.weights))
 
 
-def _relaxed(core: Core, problem: Problem, options: Options, box: Box | None) -> Masks:
-    p, d, lower = proven_multipliers(core)
-    proof = original_units(core, p, d, lower)
-    return Masks(exchanges.swap(core, problem.weights), lower, proof=proof)
+def _relaxed(reduced: ReducedProblem, problem: Problem, options: Options, box: Box | None) -> Masks:
+    p, d, lower = proven_multipliers(reduced)
+    proof = original_units(reduced, p, d, lower)
+    return Masks(exchanges.swap(reduced, problem.weights), lower, proof=proof)
 
 
-def _by_scip(core: Core, problem: Problem, options: Options, box: Box | None) -> Masks:
-    masks, lower, finished, nodes, notes = miqp.scip(core, problem, options.limits, box)
+def _by_scip(reduced: ReducedProblem, problem: Problem, options: Options, box: Box | None) -> Masks:
+    masks, lower, finished, nodes, notes = miqp.scip(reduced, problem, options.limits, box)
     return Masks(masks, lower, finished, nodes, notes=notes)
 
 
-def _searched(core: Core, problem: Problem, options: Options, box: Box | None) -> Masks:
-    return Masks(*searching.exact(core, problem, options.limits, box))
+def _searched(
+    reduced: ReducedProblem, problem: Problem, options: Options, box: Box | None
+) -> Masks:
+    return Masks(*searching.exact(reduced, problem, options.limits, box))

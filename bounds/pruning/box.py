@@ -14,57 +14,57 @@ from bounds.linalg.forms import form, rounding_factor
 from bounds.linalg.ldl import factor_definite, solve_factored
 from bounds.problem.gram import Floats
 from bounds.problem.sparsity import Box
-from bounds.pruning.reduced import Core, Ints, Mask
+from bounds.pruning.reduced import Ints, Mask, ReducedProblem
 
 
-def box_of(core: Core, box: Box, rows: Ints) -> tuple[Floats, Floats]:
-    """Lowest and highest core weights, each (len(rows), m), of the given channels; exact."""
-    factor = core.row_scale[rows, None] / core.scale
+def box_of(reduced: ReducedProblem, box: Box, rows: Ints) -> tuple[Floats, Floats]:
+    """Lowest and highest reduced weights, each (len(rows), m), of the given channels; exact."""
+    factor = reduced.row_scale[rows, None] / reduced.scale
     return box.low * factor, box.high * factor
 
 
-def inside(core: Core, fit: Floats, box: Box, c: int) -> bool:
-    """Whether core weights (m,) of channel ``c`` lie in the box."""
-    low, high = box_of(core, box, np.array([c]))
+def inside(reduced: ReducedProblem, fit: Floats, box: Box, c: int) -> bool:
+    """Whether reduced weights (m,) of channel ``c`` lie in the box."""
+    low, high = box_of(reduced, box, np.array([c]))
     return bool(((fit >= low[0]) & (fit <= high[0])).all())
 
 
 def box_refit(
-    core: Core, masks: Mask, balanced: Floats, box: Box, rows: Ints | None = None
+    reduced: ReducedProblem, masks: Mask, balanced: Floats, box: Box, rows: Ints | None = None
 ) -> Floats:
     """Boxed least squares on ``masks`` (channels, m), from the unboxed fits ``balanced``.
 
     ``rows`` says which channel each mask belongs to; all in order if absent. Rows already inside
     the box are returned as they are.
     """
-    rows = np.arange(core.channels) if rows is None else rows
-    low, high = box_of(core, box, rows)
+    rows = np.arange(reduced.channels) if rows is None else rows
+    low, high = box_of(reduced, box, rows)
     result = balanced.copy()
     outside = ((balanced < low) | (balanced > high)).any(axis=1)
     for i in np.flatnonzero(outside):
         result[i] = _descend(
-            core.gram, core.weights[rows[i]], masks[i], balanced[i], low[i], high[i]
+            reduced.gram, reduced.weights[rows[i]], masks[i], balanced[i], low[i], high[i]
         )
     return result
 
 
-def box_lower(core: Core, masks: Mask, fits: Floats, box: Box, rows: Ints) -> Floats:
-    """Proven lower bound on the core error of boxed weights supported in ``masks``.
+def box_lower(reduced: ReducedProblem, masks: Mask, fits: Floats, box: Box, rows: Ints) -> Floats:
+    """Proven lower bound on the reduced error of boxed weights supported in ``masks``.
 
     With the gradient g at a fit v, any other u in the box has at least the error
     ``error(v) + sum_i min { g_i d + eigen d^2 : v_i + d in the box }``; at the optimum every
     minimum is zero.
     """
-    low, high = box_of(core, box, rows)
-    gram = core.gram.astype(np.longdouble)
-    difference = fits.astype(np.longdouble) - core.weights[rows]
-    unit = rounding_factor(core.size)
+    low, high = box_of(reduced, box, rows)
+    gram = reduced.gram.astype(np.longdouble)
+    difference = fits.astype(np.longdouble) - reduced.weights[rows]
+    unit = rounding_factor(reduced.size)
     magnitude = np.abs(difference) @ np.abs(gram)
     slope, doubt = 2 * (difference @ gram), 2 * unit * magnitude
     value = form(gram, difference) - unit * (np.abs(difference) * magnitude).sum(axis=1)
     # Going up meets the slope at its least, going down at its most.
-    up = _fall(np.maximum(doubt - slope, 0), high - fits.astype(np.longdouble), core.eigen)
-    down = _fall(np.maximum(doubt + slope, 0), fits.astype(np.longdouble) - low, core.eigen)
+    up = _fall(np.maximum(doubt - slope, 0), high - fits.astype(np.longdouble), reduced.eigen)
+    down = _fall(np.maximum(doubt + slope, 0), fits.astype(np.longdouble) - low, reduced.eigen)
     value = value - (np.maximum(up, down) * masks).sum(axis=1) * (1 + unit)
     return np.maximum(np.nextafter(value.astype(np.float64), -np.inf), 0.0)
 

@@ -32,10 +32,10 @@ FARTHEST = 500
 
 
 @dataclass(frozen=True)
-class Core:
+class ReducedProblem:
     """A pruning problem ready for kernels; m live inputs, balanced and row-scaled.
 
-    Original weights are ``v = balanced * scale / row_scale``; errors of the core are
+    Original weights are ``v = balanced * scale / row_scale``; errors of the reduced problem are
     ``row_scale^2`` times the original ones.
 
     Attributes:
@@ -90,15 +90,18 @@ class Core:
         return 4.0 * (self.size + 2) * 2.0**-53 * float(np.trace(self.gram)) / self.eigen
 
     def restore(self, balanced: NDArray) -> Floats:
-        """Original weights (channels, n) of core weights (channels, m); dead inputs are zero."""
+        """Original weights (channels, n) of reduced weights (channels, m); dead inputs are zero."""
         full = np.zeros((balanced.shape[0], self.features))
         full[:, self.index] = balanced * self.scale / self.row_scale[:, None]
         return full
 
     def lower(self, balanced: NDArray) -> Floats:
-        """Original-unit lower bounds from lower bounds (channels,) of the core, rounded down."""
+        """Original-unit lower bounds from lower bounds (channels,) of the reduced, rounded down.
+
+        Below zero where the shift may have added more than was bounded.
+        """
         value = balanced / self.row_scale**2 - self.excess
-        return np.maximum(np.nextafter(value, -np.inf), 0.0)
+        return np.nextafter(value, -np.inf)
 
     def lower_of(self, c: int, balanced: float) -> float:
         """The same of channel ``c`` alone."""
@@ -106,7 +109,9 @@ class Core:
         return max(float(np.nextafter(value, -np.inf)), 0.0)
 
 
-def make_core(problem: Problem, group: Ints, capacity: Ints, box: Box | None = None) -> Core:
+def reduce_problem(
+    problem: Problem, group: Ints, capacity: Ints, box: Box | None = None
+) -> ReducedProblem:
     """Reduce ``problem`` under a grouped budget.
 
     Args:
@@ -139,7 +144,7 @@ def make_core(problem: Problem, group: Ints, capacity: Ints, box: Box | None = N
     # Groups of dead inputs only are no groups: their thresholds would have nothing to hold them.
     present, group = np.unique(group[index], return_inverse=True)
     capacity = np.minimum(capacity[present], np.bincount(group, minlength=present.size))
-    return Core(
+    return ReducedProblem(
         gram,
         weights,
         np.ascontiguousarray(group, np.int64),
@@ -169,8 +174,10 @@ def _shifted(
     if box is None:
         excess = np.full(len(weights), np.inf)
         note = (
-            "The Gram matrix is numerically singular and weights are not confined, so no lower "
-            "bound is claimed; give box=2, the paper's, for one."
+            "The Gram matrix is numerically singular: along some directions weights of any size "
+            "cost next to nothing, so rounding alone decides what the least error is, and no lower "
+            "bound above 0 is proven. A box that confines the weights makes one possible: box=2 in "
+            "Python, --box 2 on the command line, is the paper's."
         )
     else:
         high = box.high / scale * row_scale[:, None] - weights

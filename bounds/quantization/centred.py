@@ -31,9 +31,15 @@ class Centred:
 
 
 def centre(
-    codes: CodeProblem, point: Floats, cut: Floats | float = 0.0, cut_at: Floats | float = 0.0
+    codes: CodeProblem,
+    point: Floats,
+    multiplier: Floats | float = 0.0,
+    breakpoint: Floats | float = 0.0,
 ) -> Centred:
-    """Value and gradient at ``point`` (channels, n) of the error less ``cut`` at ``cut_at``."""
+    """Value and gradient at ``point`` (channels, n) of the error less ``multiplier (z-k)(z-k-1)``.
+
+    ``breakpoint``: the integers k, (n,) as the multipliers.
+    """
     wide = np.longdouble
     offsets = codes.offsets(point)
     pull = offsets @ codes.gram.astype(wide)
@@ -45,9 +51,9 @@ def centre(
     wobble = np.finfo(wide).eps * (np.abs(point) + 2 * np.abs(offsets))
     drift = 2 * (wobble @ np.abs(codes.gram).astype(wide))
     value = value - ((size + drift) * wobble).sum(axis=1)
-    if np.any(cut):
+    if np.any(multiplier):
         z = point.astype(wide)
-        weight, ahead = np.asarray(cut, wide), z - np.asarray(cut_at, wide)
+        weight, ahead = np.asarray(multiplier, wide), z - np.asarray(breakpoint, wide)
         value = value - (weight * ahead * (ahead - 1)).sum(axis=1)
         slope = slope - weight * (2 * ahead - 1)
         size = size + np.abs(weight) * (2 * np.abs(ahead) + 1)

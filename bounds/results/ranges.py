@@ -64,7 +64,7 @@ class Pair:
     """Both problems on the same weights at the same storage.
 
     ``chunk`` is None for a sum over the ``chunks`` of a layer. Such a sum is not the layer's own
-    error, which the Gram blocks between chunks enter (DESIGN section 3.7).
+    error, which the Gram blocks between chunks enter.
     """
 
     source: str

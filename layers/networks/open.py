@@ -29,6 +29,12 @@ def source_names() -> dict[str, str]:
     return BUNDLED_SOURCES | PREFIXES
 
 
+def is_source_name(name: str) -> bool:
+    """Whether ``open_source`` knows what ``name`` asks for; not whether it is there."""
+    prefix, _, rest = name.partition(":")
+    return name in BUNDLED_SOURCES or bool(prefix and rest)
+
+
 def open_source(name: str, *, preprocessing: Preprocessing | None = None) -> Source:
     """Open a network by name.
 
@@ -45,13 +51,13 @@ def open_source(name: str, *, preprocessing: Preprocessing | None = None) -> Sou
         SourceError: unknown name (the message lists the names), missing package (it says what
             to install), unreadable checkpoint, or pickled code in one (refused).
     """
+    if not is_source_name(name):
+        raise SourceError(_unknown(name))
     if name in BUNDLED_SOURCES:
         from layers.networks.bundled import open_bundled
 
         return open_bundled(name, preprocessing)
-    prefix, colon, rest = name.partition(":")
-    if not colon or not prefix or not rest:
-        raise SourceError(_unknown(name))
+    prefix, _, rest = name.partition(":")
     if prefix == "onnx":
         from layers.networks.onnx_file import open_onnx
 

@@ -6,7 +6,7 @@ It draws the steps of ``bounds.study.anytime.trace``.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -15,6 +15,7 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import NullFormatter
 
 from bounds.errors import ProblemError
+from bounds.present.figures.legends import add_legend, wrap
 from bounds.present.figures.style import PROBLEM_COLOURS, new_figure, size
 from bounds.problem.methods import PRUNING, QUANTIZATION
 from bounds.results.steps import Step
@@ -65,7 +66,7 @@ def anytime_panel(
 
 
 def anytime_figure(
-    traces: dict[str, Sequence[Step]], *, width: str = "text", by: str = "seconds"
+    traces: Mapping[str, Sequence[Step]], *, width: str = "text", by: str = "seconds"
 ) -> Figure:
     """A panel per trace.
 
@@ -83,12 +84,12 @@ def anytime_figure(
     columns = min(columns, len(traces))
     inches = min(inches, 2.8 * columns)
     lines = -(-len(traces) // columns)
-    with new_figure(inches, 1.9 * lines + 0.3) as figure:
+    with new_figure(inches, 1.9 * lines + 0.1) as figure:
         axes: list[Axes] = list(figure.subplots(lines, columns, squeeze=False).flat)
         for ax, (title, steps) in zip(axes, traces.items(), strict=False):
             problem = PRUNING if title.startswith(PRUNING) else QUANTIZATION
             anytime_panel(steps, ax=ax, colour=PROBLEM_COLOURS[problem], by=by)
-            ax.set_title(title)
+            ax.set_title(wrap(title, 0.75 * inches / columns))
         for ax in axes[len(traces) :]:
             ax.remove()
         axes[0].set_ylabel("SNR, dB (per chunk)")
@@ -97,5 +98,5 @@ def anytime_figure(
             Line2D([], [], color="0.35", linewidth=1.1, label="attained"),
             Line2D([], [], color="0.35", marker="o", markersize=3.5, linestyle="", label="settled"),
         ]
-        figure.legend(handles=handles, loc="outside upper center", ncols=3, frameon=False)
+        add_legend(figure, handles, handlelength=2.0)
     return figure

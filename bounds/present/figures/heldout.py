@@ -15,6 +15,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from bounds.errors import StudyError
+from bounds.present.figures.legends import add_legend
 from bounds.present.figures.style import colours, new_figure, size
 from bounds.problem.methods import PROBLEMS
 from bounds.results.ranges import Row, group_rows
@@ -82,24 +83,18 @@ def heldout_figure(rows: Iterable[Row], *, width: str = "text") -> Figure:
     columns = len(shown)
     # Square panels, no wider than they need.
     inches = min(inches, 2.6 * columns)
-    with new_figure(inches, inches / columns * 0.9 + 0.35) as figure:
+    with new_figure(inches, inches / columns * 0.9 + 0.2) as figure:
         axes: list[Axes] = list(figure.subplots(1, columns, squeeze=False).flat)
         for ax, problem in zip(axes, shown, strict=False):
             heldout_panel([r for r in records if r["problem"] == problem], ax=ax, bits=bits)
             ax.set_box_aspect(1)
             ax.set_title(problem)
-            ax.set_xlabel("calibration SNR, dB (per chunk)")
+        # Once for all panels: a panel in a column is narrower than these words.
+        figure.supxlabel("calibration SNR, dB (per chunk)", fontsize=7.5)
         axes[0].set_ylabel("held-out SNR, dB")
         handles = [
             Line2D([], [], color=colour, label=f"{b} bits", marker="o", linestyle="", markersize=3)
             for b, colour in colours(bits).items()
         ]
-        figure.legend(
-            handles=handles,
-            loc="outside upper center",
-            ncols=min(len(bits), 4 * columns),
-            frameon=False,
-            handlelength=1.0,
-            columnspacing=1.0,
-        )
+        add_legend(figure, handles)
     return figure

@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from matplotlib.figure import Figure
-from matplotlib.lines import Line2D
 
 from bounds.errors import StudyError
+from bounds.present.figures.legends import add_panel_legends, wrap
 from bounds.present.figures.style import METHOD_COLOURS, METHOD_MARKERS, new_figure, size
 from bounds.problem.methods import PROBLEMS, searches
 from bounds.problem.range import decibels
@@ -24,6 +24,9 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 _DECILES = (10, 50, 90)
+#: Inches of the narrowest panel that is put beside another, and most bit widths that have a tick.
+_NARROWEST = 2.3
+_MOST_TICKS = 9
 
 
 def loss_data(rows: Iterable[Row]) -> list[dict[str, Any]]:
@@ -89,9 +92,7 @@ def loss_panel(records: Sequence[dict[str, Any]], *, ax: Axes) -> Axes:
             linewidth=0.6,
             label=method,
         )
-    ax.set_xticks(widths)
-    low, high = ax.get_ylim()
-    ax.set_ylim(low, high + 0.22 * (high - low))  # room for the legend
+    ax.set_xticks(widths if len(widths) <= _MOST_TICKS else widths[:: -(-len(widths) // 8)])
     ax.spines[["top", "right"]].set_visible(False)
     return ax
 
@@ -102,36 +103,24 @@ def loss_figure(rows: Iterable[Row], *, width: str = "text") -> Figure:
     Raises:
         StudyError: unknown width, or no such method in ``rows``.
     """
-    inches, columns = size(width)
+    inches, _ = size(width)
     records = loss_data(rows)
     shown = [problem for problem in PROBLEMS if any(r["problem"] == problem for r in records)]
     if not shown:
         raise StudyError("no method without search has rows; give the study a heuristic")
-    columns = min(columns, len(shown))
+    # Below each other where a panel would be too narrow for its bit widths and legend.
+    columns = min(int(inches / _NARROWEST), len(shown))
     lines = -(-len(shown) // columns)
-    with new_figure(inches, 2.1 * lines + 0.35) as figure:
+    with new_figure(inches, 1.8 * lines + 0.3) as figure:
         axes: list[Axes] = list(figure.subplots(lines, columns, squeeze=False).flat)
-        for ax, problem in zip(axes, shown, strict=False):
+        for place, (ax, problem) in enumerate(zip(axes, shown, strict=False)):
             loss_panel([r for r in records if r["problem"] == problem], ax=ax)
-            ax.set_title(problem)
             ax.set_xlabel("bits a weight (storage of the values)")
-            handles = [line for line in ax.get_lines() if _labelled(line)]
-            ax.legend(
-                handles=handles,
-                frameon=False,
-                loc="upper center",
-                ncols=min(len(handles), 4),
-                columnspacing=1.0,
-            )
-        axes[0].set_ylabel("loss against the optimum, dB\n(per chunk: median, deciles)")
+            if place % columns == 0:
+                ax.set_ylabel("loss against the optimum, dB\n(per chunk: median, deciles)")
         open_ones = sum(not r["settled"] for r in records)
         if open_ones:
-            figure.suptitle(
-                f"{open_ones} of {len(records)} losses are against the bound: at most that",
-                fontsize=7,
-            )
+            words = f"{open_ones} of {len(records)} losses are against the bound: at most that"
+            figure.suptitle(wrap(words, inches), fontsize=7)
+        add_panel_legends(figure, shown)
     return figure
-
-
-def _labelled(line: Line2D) -> bool:
-    return not str(line.get_label()).startswith("_")

@@ -10,7 +10,6 @@ import math
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from itertools import groupby
-from textwrap import fill
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -20,7 +19,8 @@ from matplotlib.lines import Line2D
 from matplotlib.patches import Rectangle
 
 from bounds.errors import StudyError
-from bounds.present.figures.style import colours, new_figure, shorten, size
+from bounds.present.figures.legends import add_legend
+from bounds.present.figures.style import clip, colours, new_figure, shorten, size
 from bounds.problem.methods import PRUNING, QUANTIZATION
 from bounds.results.ranges import Pair, Row, chunk_pairs
 from bounds.results.verdicts import UNDECIDED
@@ -99,12 +99,17 @@ def range_figure(rows: Iterable[Row], *, width: str = "text") -> Figure:
     if not pairs:
         raise StudyError("no chunk has rows for both problems; give the study methods for both")
     by_layer = {name: list(group) for name, group in groupby(pairs, lambda p: (p.source, p.layer))}
-    titled = [(f"{source}\n{shorten(layer)}", group) for (source, layer), group in by_layer.items()]
+    columns = min(columns, len(by_layer) + 1)
+    # Letters of a title over a panel; the rest of its share is for the tick labels.
+    most = int(17 * (inches / columns - 0.3))
+    titled = [
+        (f"{clip(source, most)}\n{clip(shorten(layer, most), most)}", group)
+        for (source, layer), group in by_layer.items()
+    ]
     titled.append(("all layers", pairs))
-    columns = min(columns, len(titled))
     lines = -(-len(titled) // columns)
     bits = _bits(pairs)
-    with new_figure(inches, 1.75 * lines + 0.7) as figure:
+    with new_figure(inches, 1.75 * lines + 0.3) as figure:
         axes: list[Axes] = list(figure.subplots(lines, columns, squeeze=False).flat)
         for ax, (title, group) in zip(axes, titled, strict=False):
             range_panel(group, ax=ax, bits=bits)
@@ -114,15 +119,7 @@ def range_figure(rows: Iterable[Row], *, width: str = "text") -> Figure:
         figure.supxlabel("pruning SNR at equal storage, dB (per chunk)", fontsize=7.5)
         figure.supylabel("quantization SNR, dB (per chunk)", fontsize=7.5)
         # Above the panels: below them it would lie on the common label of the axes.
-        figure.legend(
-            handles=_legend(bits),
-            title=fill(caption(pairs), 24 * columns),
-            loc="outside upper center",
-            ncols=min(len(bits) + 1, 2 * columns),
-            frameon=False,
-            handlelength=1.0,
-            columnspacing=1.0,
-        )
+        add_legend(figure, _legend(bits), title=caption(pairs))
     return figure
 
 

@@ -110,6 +110,11 @@ def shorten(layer: str, most: int = 26) -> str:
     return layer
 
 
+def clip(name: str, most: int) -> str:
+    """The end of a name that has no dot to be cut at, as long as a panel is wide."""
+    return name if len(name) <= most else "…" + name[1 - most :]
+
+
 def colours(bits: Iterable[int]) -> dict[int, Colour]:
     """A colour per bit width."""
     # Viridis is ordered in lightness, so it survives colour blindness and grey print; its last

@@ -65,10 +65,9 @@ def layer_details(one: LayerSummary) -> str:
             f"{pair.verdict.winner}</td><td>{_signed(pair.verdict.margin, 2)}</td>"
             f"<td>{exact:,} of {total:,}</td></tr>"
         )
-    plural = "s" if one.chunks > 1 else ""
     names = "".join(f'<th scope="col">{name}</th>' for name in ("quick", "best", "bound") * 2)
     return (
-        f"<details><summary>{escape(one.source)} {escape(one.layer)}, {one.chunks} chunk{plural}"
+        f"<details><summary>{escape(one.source)} {escape(one.layer)}, {one.share}"
         '</summary><div class="wide"><table><thead>'
         '<tr><th></th><th colspan="3" scope="colgroup">quantization</th>'
         '<th colspan="3" scope="colgroup">pruning</th><th colspan="3"></th></tr>'

@@ -11,29 +11,29 @@ import numpy as np
 from numba import njit
 
 from bounds.problem.gram import Floats
-from bounds.pruning.reduced import Core, Ints, Mask
+from bounds.pruning.reduced import Ints, Mask, ReducedProblem
 
 
-def magnitude(core: Core, weights: Floats) -> Mask:
+def magnitude(reduced: ReducedProblem, weights: Floats) -> Mask:
     """Keep the largest ``|w|`` of the original ``weights`` (channels, n) in each group."""
-    masks = np.zeros((core.channels, core.size), bool)
-    absolute = np.abs(weights[:, core.index])
-    for group, capacity in enumerate(core.capacity):
-        members = np.flatnonzero(core.group == group)
+    masks = np.zeros((reduced.channels, reduced.size), bool)
+    absolute = np.abs(weights[:, reduced.index])
+    for group, capacity in enumerate(reduced.capacity):
+        members = np.flatnonzero(reduced.group == group)
         order = np.argsort(-absolute[:, members], axis=1, kind="stable")[:, :capacity]
         np.put_along_axis(masks, members[order], True, axis=1)
     return masks
 
 
-def backward(core: Core) -> Mask:
+def backward(reduced: ReducedProblem) -> Mask:
     """OBS backward elimination: drop the cheapest input, again and again. (channels, m)."""
-    inverse: Floats = np.linalg.inv(core.gram).astype(np.float64)
-    return _backward(inverse, core.weights, core.group, core.capacity)
+    inverse: Floats = np.linalg.inv(reduced.gram).astype(np.float64)
+    return _backward(inverse, reduced.weights, reduced.group, reduced.capacity)
 
 
-def forward(core: Core) -> Mask:
+def forward(reduced: ReducedProblem) -> Mask:
     """Forward selection: add the input that lowers the error most, again and again."""
-    return _forward(core.gram, core.weights, core.group, core.capacity)
+    return _forward(reduced.gram, reduced.weights, reduced.group, reduced.capacity)
 
 
 @njit(cache=True, nogil=True)

@@ -12,21 +12,21 @@ from numba import njit
 
 from bounds.problem.gram import Floats
 from bounds.pruning.heuristics.selection import backward, forward, magnitude
-from bounds.pruning.reduced import Core, Ints, Mask
-from bounds.pruning.refit import core_upper, refit
+from bounds.pruning.reduced import Ints, Mask, ReducedProblem
+from bounds.pruning.refit import reduced_upper, refit
 
 #: An exchange must lower the error by this share, or rounding could cycle.
 GAIN = 1e-9
 
 
-def swap(core: Core, weights: Floats) -> Mask:
+def swap(reduced: ReducedProblem, weights: Floats) -> Mask:
     """The best support (channels, m) found by exchanges from every one-pass selection."""
-    best = np.zeros((core.channels, core.size), bool)
-    least = np.full(core.channels, np.inf)
-    for start in (backward(core), forward(core), magnitude(core, weights)):
-        masks = exchange(core.gram, core.weights, core.group, start)
+    best = np.zeros((reduced.channels, reduced.size), bool)
+    least = np.full(reduced.channels, np.inf)
+    for start in (backward(reduced), forward(reduced), magnitude(reduced, weights)):
+        masks = exchange(reduced.gram, reduced.weights, reduced.group, start)
         for candidate in (start, masks):
-            error = core_upper(core, refit(core, candidate))
+            error = reduced_upper(reduced, refit(reduced, candidate))
             better = error < least
             best[better], least[better] = candidate[better], error[better]
     return best

@@ -2,7 +2,9 @@
 
 For any diagonal D > 0 with M = G - D positive definite and any p, no k-sparse v has an error below
 
-    w^T G w - (G w - p)^T M^-1 (G w - p) - sum of the k largest p_i^2 / D_ii        (DESIGN.md 3.3)
+    w^T G w - (G w - p)^T M^-1 (G w - p) - sum of the k largest p_i^2 / D_ii
+
+(the dual of the perspective relaxation: Frangioni & Gentile, Math. Program. 106, 2006)
 
 Definiteness is verified by a shifted Cholesky (Rump 2006); the quadratic form is evaluated at an
 explicit point in extended precision, its residual r costs at most ``|r|^2 / lambda_min(M)``, and
@@ -18,8 +20,15 @@ import numpy as np
 from bounds.linalg.definite import eigenvalue_lower_bound
 from bounds.linalg.forms import form, rounding_factor
 from bounds.problem.gram import Floats
-from bounds.pruning.reduced import Core, Ints
-from bounds.pruning.relaxation.barrier import climb, start_cone
+from bounds.pruning.reduced import Ints, ReducedProblem
+from bounds.pruning.relaxation.barrier import (
+    Inverse,
+    Multipliers,
+    Stop,
+    Subproblem,
+    maximise_dual,
+    start_cone,
+)
 
 #: Relative duality gap at which the barrier stops: 4e-5 dB.
 ACCURACY = 1e-5
@@ -55,36 +64,38 @@ class Dual:
             return Dual(np.ldexp(self.p, gram + row), np.ldexp(self.d, gram), lower)
 
 
-def perspective(core: Core) -> list[Dual]:
-    """Maximise the dual for every channel of ``core`` and prove its value."""
-    return original_units(core, *proven_multipliers(core))
+def perspective(reduced: ReducedProblem) -> list[Dual]:
+    """Maximise the dual for every channel of ``reduced`` and prove its value."""
+    return original_units(reduced, *proven_multipliers(reduced))
 
 
-def original_units(core: Core, p: Floats, d: Floats, lower: Floats) -> list[Dual]:
-    """Multipliers (channels, m) and bounds (channels,) of the core, one ``Dual`` a channel."""
-    return [original_dual(core, c, p[c], d[c], lower[c]) for c in range(core.channels)]
+def original_units(reduced: ReducedProblem, p: Floats, d: Floats, lower: Floats) -> list[Dual]:
+    """Multipliers (channels, m) and bounds (channels,) of the reduced, one ``Dual`` a channel."""
+    return [original_dual(reduced, c, p[c], d[c], lower[c]) for c in range(reduced.channels)]
 
 
-def original_dual(core: Core, c: int, p: Floats, d: Floats, lower: float) -> Dual:
-    """Multipliers (m,) and bound of channel ``c`` of the core, in the units given."""
-    full_p, full_d = np.zeros(core.features), np.zeros(core.features)
-    full_p[core.index] = p / core.scale / core.row_scale[c]
-    full_d[core.index] = d / core.scale**2
-    return Dual(full_p, full_d, core.lower_of(c, lower))
+def original_dual(reduced: ReducedProblem, c: int, p: Floats, d: Floats, lower: float) -> Dual:
+    """Multipliers (m,) and bound of channel ``c`` of the reduced, in the units given."""
+    full_p, full_d = np.zeros(reduced.features), np.zeros(reduced.features)
+    full_p[reduced.index] = p / reduced.scale / reduced.row_scale[c]
+    full_d[reduced.index] = d / reduced.scale**2
+    return Dual(full_p, full_d, reduced.lower_of(c, lower))
 
 
-def proven_multipliers(core: Core, rows: Ints | None = None) -> tuple[Floats, Floats, Floats]:
+def proven_multipliers(
+    reduced: ReducedProblem, rows: Ints | None = None
+) -> tuple[Floats, Floats, Floats]:
     """(p, d, lower) of all channels or of ``rows``: multipliers and the bound they prove.
 
-    Core units. Near the edge of the cone rounding can hide what multipliers prove; smaller ones
+    Reduced units. Near the edge of the cone rounding can hide what multipliers prove; smaller ones
     are then tried.
     """
-    p, d = multipliers(core, rows=rows)
-    channels = np.arange(core.channels) if rows is None else rows
+    p, d = multipliers(reduced, rows=rows)
+    channels = np.arange(reduced.channels) if rows is None else rows
     lower = np.zeros(len(channels))
     for i, c in enumerate(channels):
         for shrink in SHRINK:
-            lower[i] = verified_value(core, int(c), p[i] * shrink, d[i] * shrink)
+            lower[i] = verified_value(reduced, int(c), p[i] * shrink, d[i] * shrink)
             if lower[i] > 0:
                 p[i], d[i] = p[i] * shrink, d[i] * shrink
                 break
@@ -92,42 +103,45 @@ def proven_multipliers(core: Core, rows: Ints | None = None) -> tuple[Floats, Fl
 
 
 def multipliers(
-    core: Core, accuracy: float = ACCURACY, steps: int = STEPS, rows: Ints | None = None
+    reduced: ReducedProblem,
+    accuracy: float = ACCURACY,
+    steps: int = STEPS,
+    rows: Ints | None = None,
 ) -> tuple[Floats, Floats]:
-    """Good (p, d), each (channels, m), of all channels or of ``rows``; core units, not proven."""
-    weights = core.weights if rows is None else core.weights[rows]
-    m, groups = core.size, core.capacity.size
-    d = np.full(weights.shape, START * core.eigen)
+    """Good (p, d), each (channels, m), of all channels or ``rows``; reduced units, not proven."""
+    weights = reduced.weights if rows is None else reduced.weights[rows]
+    m, groups = reduced.size, reduced.capacity.size
+    d = np.full(weights.shape, START * reduced.eigen)
     p = d * weights
-    energy = form(core.gram, weights).astype(np.float64)
-    h, y, k = np.empty((m, m)), np.empty(m), np.empty((2 * m, 2 * m))
+    energy = form(reduced.gram, weights).astype(np.float64)
+    inverse, k = Inverse(np.empty((m, m)), np.empty(m)), np.empty((2 * m, 2 * m))
+    stop = Stop(np.inf, accuracy, FLOOR * reduced.eigen, steps)
     for c in np.flatnonzero(energy > 0):
-        tau, t, mu = np.empty(m), np.empty(groups), 0.1 * float(energy[c]) / m
-        start_cone(p[c], d[c], core.group, core.capacity, m, tau, t, mu)
-        climb(
-            core.gram, weights[c], 0.0, core.group, core.capacity, m, p[c], d[c], tau, t,
-            mu, np.inf, accuracy, FLOOR * core.eigen, steps, h, y, k,
-        )  # fmt: skip
+        problem = Subproblem(reduced.gram, weights[c], 0.0, reduced.group, reduced.capacity, m)
+        point = Multipliers(p[c], d[c], np.empty(m), np.empty(groups))
+        mu = 0.1 * float(energy[c]) / m
+        start_cone(problem, point, mu)
+        maximise_dual(problem, point, mu, stop, inverse, k)
     return p, d
 
 
-def verified_value(core: Core, channel: int, p: Floats, d: Floats) -> float:
-    """A proven lower bound on the core error of ``channel`` from (p, d), or 0.0 if none.
+def verified_value(reduced: ReducedProblem, channel: int, p: Floats, d: Floats) -> float:
+    """A proven lower bound on the reduced error of ``channel`` from (p, d), or 0.0 if none.
 
     ``p`` and ``d`` (m,) are taken as exact; any point of the dual cone gives a bound.
     """
-    m = core.size
+    m = reduced.size
     if not ((d > 0).all() and np.isfinite(p).all()):
         return 0.0
-    matrix = core.gram - np.diag(d)
+    matrix = reduced.gram - np.diag(d)
     sigma = eigenvalue_lower_bound(matrix)
     # Forming the diagonal rounded once; the eigenvalue bound gives that back.
-    sigma -= 2.0**-52 * float(np.abs(np.diag(core.gram)).max())
+    sigma -= 2.0**-52 * float(np.abs(np.diag(reduced.gram)).max())
     if not sigma > 0:
         return 0.0
-    gram = core.gram.astype(np.longdouble)
+    gram = reduced.gram.astype(np.longdouble)
     exact = gram - np.diag(d.astype(np.longdouble))
-    w = core.weights[channel].astype(np.longdouble)
+    w = reduced.weights[channel].astype(np.longdouble)
     linear = gram @ w
     y = np.linalg.solve(matrix, (linear - p).astype(np.float64))
     residual = linear - p - exact @ y
@@ -142,8 +156,8 @@ def verified_value(core: Core, channel: int, p: Floats, d: Floats) -> float:
     magnitude = np.abs(w) @ absolute @ np.abs(w) + 3 * np.abs(y) @ size
     ratio = p.astype(np.longdouble) ** 2 / d
     top = np.longdouble(0)
-    for group, capacity in enumerate(core.capacity):
-        top += np.sort(ratio[core.group == group])[::-1][:capacity].sum()
+    for group, capacity in enumerate(reduced.capacity):
+        top += np.sort(ratio[reduced.group == group])[::-1][:capacity].sum()
     value = value - top - unit * (magnitude + top)
     value = value - (residual * residual).sum() * (1 + unit) / np.longdouble(sigma)
     return max(float(np.nextafter(np.float64(value), -np.inf)), 0.0)

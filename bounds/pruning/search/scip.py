@@ -27,20 +27,20 @@ from bounds.problem.limits import Limits
 from bounds.problem.sparsity import Box
 from bounds.pruning.box import box_refit
 from bounds.pruning.heuristics.swap import swap
-from bounds.pruning.reduced import Core, Ints, Mask
-from bounds.pruning.refit import core_upper, refit
+from bounds.pruning.reduced import Ints, Mask, ReducedProblem
+from bounds.pruning.refit import reduced_upper, refit
 from bounds.pruning.relaxation.perspective import multipliers
 
 FEASIBILITY = 1e-7
 
 
 def scip(
-    core: Core, problem: Problem, limits: Limits, box: Box | None = None
+    reduced: ReducedProblem, problem: Problem, limits: Limits, box: Box | None = None
 ) -> tuple[Mask, Floats, Mask, Ints, tuple[str, ...]]:
     """Solve every channel by SCIP, one thread.
 
     Returns:
-        (masks (channels, m), lower (channels,) in core units, finished, nodes, notes).
+        (masks (channels, m), lower (channels,) in reduced units, finished, nodes, notes).
 
     Raises:
         MethodError: pyscipopt is not installed.
@@ -52,25 +52,25 @@ def scip(
         raise MethodError(
             "method 'scip' needs pyscipopt: pip install pyscipopt, or use method 'exact'"
         ) from error
-    masks = swap(core, problem.weights)
-    lower = np.zeros(core.channels)
-    finished = np.zeros(core.channels, bool)
-    nodes = np.zeros(core.channels, np.int64)
+    masks = swap(reduced, problem.weights)
+    lower = np.zeros(reduced.channels)
+    finished = np.zeros(reduced.channels, bool)
+    nodes = np.zeros(reduced.channels, np.int64)
     notes: tuple[str, ...] = ()
-    if core.size == 0 or core.capacity.sum() == 0:
+    if reduced.size == 0 or reduced.capacity.sum() == 0:
         return masks, lower, ~finished, nodes, notes
-    d = multipliers(core, accuracy=1e-3)[1] * (1 - 1e-6)
-    upper = core_upper(core, _fit(core, masks, box, np.arange(core.channels)))
-    for c in range(core.channels):
+    d = multipliers(reduced, accuracy=1e-3)[1] * (1 - 1e-6)
+    upper = reduced_upper(reduced, _fit(reduced, masks, box, np.arange(reduced.channels)))
+    for c in range(reduced.channels):
         if not upper[c] > 0:
             finished[c] = True
             continue
         bound, finished[c], nodes[c], mask = _solve(
-            module, core, c, d[c], float(upper[c]), masks[c], limits, box
+            module, reduced, c, d[c], float(upper[c]), masks[c], limits, box
         )
         if mask is not None:
             row = np.array([c])
-            attained = core_upper(core, _fit(core, mask[None], box, row), row)[0]
+            attained = reduced_upper(reduced, _fit(reduced, mask[None], box, row), row)[0]
             if attained < upper[c]:
                 masks[c], upper[c] = mask, attained
         if bound > upper[c]:
@@ -81,7 +81,7 @@ def scip(
 
 def _solve(
     module,
-    core: Core,
+    reduced: ReducedProblem,
     c: int,
     d: Floats,
     upper: float,
@@ -89,17 +89,17 @@ def _solve(
     limits: Limits,
     box: Box | None,
 ) -> tuple[float, bool, int, Mask | None]:
-    m = core.size
-    w = core.weights[c]
-    energy = float(w @ core.gram @ w)
-    reach = np.sqrt(upper * np.diag(np.linalg.inv(core.gram))) * (1 + 1e-6)
+    m = reduced.size
+    w = reduced.weights[c]
+    energy = float(w @ reduced.gram @ w)
+    reach = np.sqrt(upper * np.diag(np.linalg.inv(reduced.gram))) * (1 + 1e-6)
     low, high = w - reach, w + reach
     if box is not None:
-        factor = core.row_scale[c] / core.scale
+        factor = reduced.row_scale[c] / reduced.scale
         low, high = np.minimum(box.low * factor, 0), np.maximum(box.high * factor, 0)
     must = (low > 0) | (high < 0)
     square = np.maximum(low**2, high**2)
-    root = np.linalg.cholesky(core.gram - np.diag(d)).T / np.sqrt(energy)
+    root = np.linalg.cholesky(reduced.gram - np.diag(d)).T / np.sqrt(energy)
     share = d / energy
     tolerance = 10 * FEASIBILITY * (1 + 5 * m + float(np.sum(high - low) + share @ square))
 
@@ -108,8 +108,11 @@ def _solve(
     model.setParam("lp/threads", 1)
     model.setParam("numerics/feastol", FEASIBILITY)
     model.setParam("numerics/dualfeastol", FEASIBILITY)
-    # Closer than what will be subtracted is of no use.
-    model.setParam("limits/absgap", tolerance / 10)
+    # Closer than what will be subtracted is of no use, and closer than SCIP's own tolerances out of
+    # its reach: it would split continuous ranges for minutes. So it would with its usual cuts.
+    model.setParam("limits/absgap", tolerance)
+    for where in ("minefficacy", "minefficacyroot"):
+        model.setParam(f"separating/{where}", FEASIBILITY)
     if limits.seconds is not None:
         model.setParam("limits/time", limits.seconds)
     if limits.nodes is not None:
@@ -125,8 +128,8 @@ def _solve(
         model.addCons(v[i] * v[i] <= s[i] * z[i])
         target = float(root[i] @ w)
         model.addCons(y[i] == module.quicksum(root[i, j] * v[j] for j in range(i, m)) - target)
-    for g, capacity in enumerate(core.capacity):
-        model.addCons(module.quicksum(z[i] for i in range(m) if core.group[i] == g) <= capacity)
+    for g, capacity in enumerate(reduced.capacity):
+        model.addCons(module.quicksum(z[i] for i in range(m) if reduced.group[i] == g) <= capacity)
     model.addCons(module.quicksum(y[i] * y[i] for i in range(m)) <= t)
     constant = float(share @ (w * w))
     model.setObjective(
@@ -137,6 +140,8 @@ def _solve(
     )
     # Anything no better than the incumbent is of no use; the margin keeps ties.
     model.setObjlimit(upper / energy * (1 + 1e-6))
+    if "limits/dual" in model.getParams():  # without a solution of its own SCIP compares no gap
+        model.setParam("limits/dual", upper / energy - tolerance)
     model.optimize()
     status = model.getStatus()
     if status in ("unbounded", "inforunbd", "unknown"):
@@ -146,16 +151,16 @@ def _solve(
     if model.getNSols() > 0:
         solution = model.getBestSol()
         mask = np.array([model.getSolVal(solution, variable) > 0.5 for variable in z])
-        mask = mask if _within(mask, core) else None
-    done = status in ("optimal", "infeasible", "gaplimit")
+        mask = mask if _within(mask, reduced) else None
+    done = status in ("optimal", "infeasible", "gaplimit", "duallimit")
     return max(0.0, (bound - tolerance) * energy), done, int(model.getNTotalNodes()), mask
 
 
-def _fit(core: Core, masks: Mask, box: Box | None, rows: Ints) -> Floats:
-    fits = refit(core, masks, rows)
-    return fits if box is None else box_refit(core, masks, fits, box, rows)
+def _fit(reduced: ReducedProblem, masks: Mask, box: Box | None, rows: Ints) -> Floats:
+    fits = refit(reduced, masks, rows)
+    return fits if box is None else box_refit(reduced, masks, fits, box, rows)
 
 
-def _within(mask: Mask, core: Core) -> bool:
-    counts = np.bincount(core.group[mask], minlength=core.capacity.size)
-    return bool((counts <= core.capacity).all())
+def _within(mask: Mask, reduced: ReducedProblem) -> bool:
+    counts = np.bincount(reduced.group[mask], minlength=reduced.capacity.size)
+    return bool((counts <= reduced.capacity).all())

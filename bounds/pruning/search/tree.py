@@ -1,29 +1,95 @@
 """Best-first branch and bound over supports for one channel, in a resumable numba kernel.
 
 A node is a set of decisions (input kept, removed, open). Its subproblem has the form of the root:
-removed inputs leave with their OBS cost, kept inputs are minimised out by a Schur complement. At a
-node the dual multipliers (p, D) inherited from its parent, still strictly feasible there, are
-improved by a few Newton steps (``newton.climb``); then a depth-first search with those multipliers
-(``dive``) tries to close the node, and only if that fails is the node split. The open nodes' least
-bound is at any time a lower bound for the whole problem.
+removed inputs leave with their OBS cost, kept inputs are minimised out by a Schur complement.
+
+    while nodes are open and the allowance lasts (``process_nodes``):
+        take the open node of least bound (``take_best``)
+        settle groups that have room for all or for none (``forced``); reduce (``reduce_node``)
+        improve the parent's multipliers (p, D) by a few Newton steps (``improve``)
+        search below with those multipliers (``dive.dive``)
+        not closed: split where the dive stood (``split``)
+
+The parent's multipliers are strictly feasible in the child. The open nodes' least bound is at any
+time a lower bound for the whole problem.
 """
 
 from __future__ import annotations
+
+from typing import NamedTuple
 
 import numpy as np
 from numba import njit
 
 from bounds.linalg.ldl import factor_definite, solve_factored
 from bounds.problem.gram import Floats
-from bounds.pruning.reduced import Ints, Mask
-from bounds.pruning.relaxation.barrier import climb, start_cone
-from bounds.pruning.search.dive import dive, record
-from bounds.pruning.search.node import KEPT, OPEN, REMOVED
+from bounds.pruning.reduced import Ints
+from bounds.pruning.relaxation.barrier import (
+    Inverse,
+    Multipliers,
+    Stop,
+    Subproblem,
+    maximise_dual,
+    start_cone,
+)
+from bounds.pruning.search.dive import Incumbent, Second, dive, record
+from bounds.pruning.search.node import KEPT, NONE, OPEN, REMOVED, Stack
 
 #: Part of the missing bound that the barrier may still hide when a node is judged.
 PRECISION = 0.3
 #: Newton steps per node, and at the root.
 STEPS, ROOT_STEPS = 10, 40
+#: Nodes that a dive may visit with its dual held fixed before it hands its leftovers back.
+DIVE_NODES = 1000
+#: Tries to find feasible multipliers where rounding made the inherited ones infeasible: D is halved
+#: in the first of them, and falls to this share of the least eigenvalue in the others.
+TRIES, HALVINGS, RETREAT = 4, 2, 0.25
+#: The share theta within which a node goes to a dive falls after a dive that failed, and rises
+#: after one that took less than a third of its budget.
+THETA_FALL, THETA_RISE = 0.9, 1.1
+
+
+class Channel(NamedTuple):
+    """A reduced problem's channel: ``gram`` (M, M), ``weights``, ``group`` (M,), ``capacity``.
+
+    ``eigen``: lower bound on the Gram's least eigenvalue; ``floor``: least one that a node's
+    ``S - D`` may have.
+    """
+
+    gram: Floats
+    weights: Floats
+    group: Ints
+    capacity: Ints
+    eigen: float
+    floor: float
+
+
+class Nodes(NamedTuple):
+    """Open nodes: decisions ``state``, multipliers ``p``, ``d``, ``tau`` (pool, M), ``t``.
+
+    ``t`` (pool, groups); ``mu`` (pool,): barrier weight to go on from; ``bound`` (pool,): proven of
+    the parent; ``steps`` (pool,): Newton steps that the node may take.
+    """
+
+    state: Ints
+    p: Floats
+    d: Floats
+    tau: Floats
+    t: Floats
+    mu: Floats
+    bound: Floats
+    steps: Ints
+
+
+class Allowance(NamedTuple):
+    """What one call may spend: ``work`` operations, ``nodes``.
+
+    ``may_grow``: return instead of going deep when the open nodes fill their arrays.
+    """
+
+    work: float
+    nodes: int
+    may_grow: bool
 
 
 @njit(cache=True, nogil=True)
@@ -118,167 +184,224 @@ def forced(state: Ints, group: Ints, capacity: Ints) -> bool:
 
 
 @njit(cache=True, nogil=True)
-def advance(
-    gram: Floats,
-    weights: Floats,
-    group: Ints,
-    capacity: Ints,
-    eigen: float,
-    floor: float,
-    reach: float,
-    limit: float,
-    leaves: Mask,
-    found: int,
-    top: int,
-    pool_state: Ints,
-    pool_p: Floats,
-    pool_d: Floats,
-    pool_tau: Floats,
-    pool_t: Floats,
-    pool_mu: Floats,
-    pool_bound: Floats,
-    theta: float,
-    dive_budget: int,
-    work: float,
-    max_nodes: int,
-    may_grow: bool,
-    nodes: Ints,
-) -> tuple[int, float, int, float]:
-    """Process open nodes until none is left, ``work`` operations or ``max_nodes`` are spent.
+def new_nodes(pool: int, size: int, groups: int) -> Nodes:
+    """Arrays for ``pool`` nodes of ``size`` inputs."""
+    return Nodes(
+        state=np.zeros((pool, size), np.int64),
+        p=np.zeros((pool, size)),
+        d=np.zeros((pool, size)),
+        tau=np.zeros((pool, size)),
+        t=np.zeros((pool, groups)),
+        mu=np.zeros(pool),
+        bound=np.zeros(pool),
+        steps=np.full(pool, STEPS),
+    )
 
-    Returns (top, limit, found, theta).
+
+@njit(cache=True, nogil=True)
+def copy_node(source: Nodes, i: int, target: Nodes, j: int) -> None:
+    """Node i of ``source`` as node j of ``target``."""
+    target.state[j] = source.state[i]
+    target.p[j] = source.p[i]
+    target.d[j] = source.d[i]
+    target.tau[j] = source.tau[i]
+    target.t[j] = source.t[i]
+    target.mu[j] = source.mu[i]
+    target.bound[j] = source.bound[i]
+    target.steps[j] = source.steps[i]
+
+
+@njit(cache=True, nogil=True)
+def doubled(nodes: Nodes) -> Nodes:
+    """The same nodes in arrays of twice the size."""
+    pool = nodes.bound.size
+    larger = new_nodes(2 * pool, nodes.state.shape[1], nodes.t.shape[1])
+    for i in range(pool):
+        copy_node(nodes, i, larger, i)
+    return larger
+
+
+@njit(cache=True, nogil=True)
+def take_best(opened: Nodes, top: int, node: Nodes) -> None:
+    """Move one of ``top`` open nodes to ``node``; the last one takes its place.
+
+    Best first; when the store is nearly full, the node closest to being closed.
     """
-    full = weights.size
-    groups = capacity.size
-    depth = full + 2
+    bound = opened.bound
+    choice = 0
+    if top < bound.size - 2:
+        for i in range(1, top):
+            if bound[i] < bound[choice]:
+                choice = i
+    else:
+        for i in range(1, top):
+            if bound[i] > bound[choice]:
+                choice = i
+    copy_node(opened, choice, node, 0)
+    copy_node(opened, top - 1, opened, choice)
+
+
+@njit(cache=True, nogil=True)
+def new_stack(size: int, groups: int) -> Stack:
+    """Arrays of a dive over at most ``size`` inputs: one slot per decision, and one to probe in."""
+    depth = size + 2
+    return Stack(
+        h=np.empty((depth, size, size)),
+        y=np.empty((depth, size)),
+        p=np.empty((depth, size)),
+        d=np.empty((depth, size)),
+        position=np.empty((depth, size), np.int64),
+        size=np.empty(depth, np.int64),
+        base=np.empty(depth),
+        t=np.empty((depth, groups)),
+        room=np.empty((depth, groups), np.int64),
+        state=np.empty((depth, size), np.int64),
+    )
+
+
+@njit(cache=True, nogil=True)
+def improve(
+    problem: Subproblem,
+    point: Multipliers,
+    mu: float,
+    stop: Stop,
+    inverse: Inverse,
+    k: Floats,
+    eigen: float,
+) -> tuple[float, float, float, int]:
+    """``maximise_dual``, from surely feasible multipliers where rounding left M indefinite.
+
+    Returns (L0, bound, barrier weight, inversions).
+    """
+    m, p, d = problem.m, point.p, point.d
+    base, bound, inversions = 0.0, -np.inf, 0
+    for attempt in range(TRIES):
+        base, bound, mu, taken = maximise_dual(problem, point, mu, stop, inverse, k)
+        inversions += taken + 1
+        if bound > -np.inf:
+            break
+        for i in range(m):
+            d[i] = d[i] * 0.5 if attempt < HALVINGS else RETREAT * eigen
+            p[i] = d[i] * problem.w[i]
+        mu = max(mu, 1e-6 * problem.e)
+        start_cone(problem, point, mu)
+    return base, bound, mu, inversions
+
+
+@njit(cache=True, nogil=True)
+def split(opened: Nodes, top: int, node: Nodes, stack: Stack, second: Second) -> int:
+    """Open what a dive left of ``node``; returns the new number of open nodes.
+
+    What the dive fixed at its start holds; split there, or go on if only one child is left.
+    """
+    chosen = NONE
+    if second.row[0] != NONE:
+        chosen = stack.position[0, second.row[0]]
+    for child in range(1 if chosen == NONE else 2):
+        copy_node(node, 0, opened, top)
+        opened.state[top] = stack.state[0]
+        if chosen != NONE:
+            opened.state[top, chosen] = KEPT if child == 0 else REMOVED
+        top += 1
+    return top
+
+
+@njit(cache=True, nogil=True)
+def process_nodes(
+    channel: Channel,
+    opened: Nodes,
+    top: int,
+    incumbent: Incumbent,
+    theta: float,
+    allowance: Allowance,
+) -> tuple[int, float, int]:
+    """Process open nodes until none is left or the allowance is spent (module docstring).
+
+    Args:
+        channel: the problem; opened: ``top`` open nodes, changed in place.
+        incumbent: cutoff and supports found, changed in place.
+        theta: a node whose bound is within this share of the cutoff goes to a long dive.
+
+    Returns:
+        (top, theta, nodes visited).
+    """
+    group, capacity = channel.group, channel.capacity
+    full, groups = channel.weights.size, channel.capacity.size
     s = np.empty((full, full))
     k = np.empty((2 * full, 2 * full))
-    h = np.empty((depth, full, full))
-    y = np.empty((depth, full))
-    p = np.empty((depth, full))
-    d = np.empty((depth, full))
     w = np.empty(full)
     tau = np.empty(full)
-    position = np.empty((depth, full), np.int64)
-    size = np.empty(depth, np.int64)
-    base = np.empty(depth)
-    t = np.empty((depth, groups))
-    room = np.empty((depth, groups), np.int64)
-    state = np.empty((depth, full), np.int64)
-    pending = np.empty(depth, np.int64)
-    pending_bound = np.empty(depth)
     local = np.empty(full, np.int64)
-    full_p = np.empty(full)
-    full_d = np.empty(full)
-    full_tau = np.empty(full)
-    full_t = np.empty(groups)
+    stack = new_stack(full, groups)
+    second = Second(
+        row=np.empty(full + 2, np.int64),
+        kind=np.empty(full + 2, np.int64),
+        bound=np.empty(full + 2),
+    )
+    node = new_nodes(1, full, groups)
+    point = Multipliers(p=stack.p[0], d=stack.d[0], tau=tau, t=stack.t[0])
+    inverse = Inverse(h=stack.h[0], y=stack.y[0])
+    state, position, room = stack.state[0], stack.position[0], stack.room[0]
     spent = 0.0
-    start_nodes = nodes[0]
-    while top > 0 and spent < work and nodes[0] - start_nodes < max_nodes:
-        if may_grow and top > pool_bound.size - 2:
+    nodes = 0
+    while top > 0 and spent < allowance.work and nodes < allowance.nodes:
+        if allowance.may_grow and top > opened.bound.size - 2:
             break
-        nodes[0] += 1
-        # Best first; when the store is nearly full, the node closest to being closed.
-        choice = 0
-        if top < pool_bound.size - 2:
-            for i in range(1, top):
-                if pool_bound[i] < pool_bound[choice]:
-                    choice = i
-        else:
-            for i in range(1, top):
-                if pool_bound[i] > pool_bound[choice]:
-                    choice = i
-        inherited = pool_bound[choice]
-        state[0] = pool_state[choice]
-        full_p[:] = pool_p[choice]
-        full_d[:] = pool_d[choice]
-        full_tau[:] = pool_tau[choice]
-        full_t[:] = pool_t[choice]
-        mu = pool_mu[choice]
+        nodes += 1
+        take_best(opened, top, node)
         top -= 1
-        pool_state[choice] = pool_state[top]
-        pool_p[choice] = pool_p[top]
-        pool_d[choice] = pool_d[top]
-        pool_tau[choice] = pool_tau[top]
-        pool_t[choice] = pool_t[top]
-        pool_mu[choice] = pool_mu[top]
-        pool_bound[choice] = pool_bound[top]
-        if inherited >= limit or not forced(state[0], group, capacity):
+        inherited = node.bound[0]
+        state[:] = node.state[0]
+        if inherited >= incumbent.cutoff[0] or not forced(state, group, capacity):
             continue
-        m, e = reduce_node(gram, weights, state[0], s, w, position[0])
+        m, e = reduce_node(channel.gram, channel.weights, state, s, w, position)
         spent += float(full) ** 3 / 3
         if m == 0:
-            if e < limit:
-                better = e + reach < limit
-                limit = min(limit, e + reach)
-                found = record(leaves, found, state[0], better)
+            record(incumbent, state, e)
             continue
         for g in range(groups):
-            room[0, g] = capacity[g]
+            room[g] = capacity[g]
         for i in range(full):
-            if state[0, i] == KEPT:
-                room[0, group[i]] -= 1
+            if state[i] == KEPT:
+                room[group[i]] -= 1
         for i in range(m):
-            j = position[0, i]
-            p[0, i], d[0, i], tau[i], local[i] = full_p[j], full_d[j], full_tau[j], group[j]
-        t[0] = full_t
-        steps = ROOT_STEPS if mu < 0.0 else STEPS
-        mu = abs(mu)
-        bound = -np.inf
-        for attempt in range(4):
-            base[0], bound, mu, taken = climb(
-                s, w, e, local, room[0], m, p[0], d[0], tau, t[0], mu, limit, PRECISION, floor,
-                steps, h[0], y[0], k,
-            )  # fmt: skip
-            spent += (taken + 1) * 3.0 * float(m) ** 3
-            if bound > -np.inf:
-                break
-            # Rounding left M indefinite: retreat to multipliers that are surely feasible.
-            for i in range(m):
-                d[0, i] = d[0, i] * 0.5 if attempt < 2 else 0.25 * eigen
-                p[0, i] = d[0, i] * w[i]
-            mu = max(mu, 1e-6 * e)
-            start_cone(p[0], d[0], local, room[0], m, tau, t[0], mu)
-        if bound == -np.inf:
-            # Never seen; a node without multipliers keeps its parent's bound and cannot be split.
-            bound = inherited
+            j = position[i]
+            point.p[i], point.d[i], tau[i] = node.p[0, j], node.d[0, j], node.tau[0, j]
+            local[i] = group[j]
+        point.t[:] = node.t[0]
+        problem = Subproblem(s=s, w=w, e=e, group=local, room=room, m=m)
+        stop = Stop(
+            cutoff=incumbent.cutoff[0],
+            precision=PRECISION,
+            floor=channel.floor,
+            steps=node.steps[0],
+        )
+        stack.base[0], bound, node.mu[0], inversions = improve(
+            problem, point, node.mu[0], stop, inverse, k, channel.eigen
+        )
+        spent += inversions * 3.0 * float(m) ** 3
+        # A node without multipliers (never seen) keeps its parent's bound and cannot be split.
         bound = max(bound, inherited)
-        if bound >= limit:
+        cutoff = incumbent.cutoff[0]
+        if bound >= cutoff:
             continue
         for i in range(m):
-            j = position[0, i]
-            full_p[j], full_d[j], full_tau[j] = p[0, i], d[0, i], tau[i]
-        full_t[:] = t[0]
-        size[0] = m
-        left = max_nodes - (nodes[0] - start_nodes)
-        allowed = max(1, min(left, dive_budget if limit - bound <= theta * limit else 1))
-        closed, limit, found, visited = dive(
-            h, y, p, d, position, size, base, t, room, state, pending, pending_bound, group, limit,
-            reach, leaves, found, allowed,
-        )  # fmt: skip
-        nodes[0] += visited
+            j = position[i]
+            node.p[0, j], node.d[0, j], node.tau[0, j] = point.p[i], point.d[i], tau[i]
+        node.t[0] = point.t
+        node.bound[0] = bound
+        node.steps[0] = STEPS
+        stack.size[0] = m
+        left = allowance.nodes - nodes
+        allowed = max(1, min(left, DIVE_NODES if cutoff - bound <= theta * cutoff else 1))
+        closed, visited = dive(stack, second, group, incumbent, allowed)
+        nodes += visited
         spent += visited * 3.0 * float(m) ** 2
         if allowed > 1:
             if not closed:
-                theta *= 0.9
-            elif visited < dive_budget // 3:
-                theta = min(1.0, theta * 1.1)
-        if closed:
-            continue
-        # What the dive fixed at its start holds; split there, or go on if only one child is left.
-        pick = pending[0]
-        chosen = -1
-        if pick != -1:
-            chosen = position[0, pick if pick >= 0 else -2 - pick]
-        for child in range(1 if chosen < 0 else 2):
-            pool_state[top] = state[0]
-            pool_bound[top] = bound
-            if chosen >= 0:
-                pool_state[top, chosen] = KEPT if child == 0 else REMOVED
-            pool_p[top] = full_p
-            pool_d[top] = full_d
-            pool_tau[top] = full_tau
-            pool_t[top] = full_t
-            pool_mu[top] = mu
-            top += 1
-    return top, limit, found, theta
+                theta *= THETA_FALL
+            elif visited < DIVE_NODES // 3:
+                theta = min(1.0, theta * THETA_RISE)
+        if not closed:
+            top = split(opened, top, node, stack, second)
+    return top, theta, nodes

@@ -60,6 +60,7 @@ def _solve(codes: CodeProblem, c: int, rounds: int, pairs: int) -> Dual:
     origin = np.clip(np.floor(codes.start[c]), codes.lo, codes.hi)
     lo, hi = codes.lo - origin, codes.hi - origin
     n = codes.features
+    pairs = min(pairs, n * (n - 1))  # a round sees one cut on every sum and every difference
     value, z, covariance, gap, _, count, *arrays = solve_dual(
         codes.gram, codes.targets[c] - origin, codes.start[c] - origin, lo, hi,
         CUTS_PER_INPUT * n + rounds * pairs, rounds, pairs,
@@ -155,10 +156,10 @@ def lagrangian_minimiser(gram: Floats, weights: Floats, scale: float, cuts: Cuts
 
 def integer_shift(dual: Dual, n: int) -> tuple[Floats, Floats]:
     """For each code its strongest integer cut: multipliers (n,) and integers k (n,)."""
-    cut, cut_at = np.zeros(n), np.zeros(n)
+    multiplier, breakpoint = np.zeros(n), np.zeros(n)
     cuts = dual.cuts
     for j in np.flatnonzero((cuts.sign > 0) & (cuts.second < 0)):
         i = cuts.first[j]
-        if cuts.multiplier[j] > cut[i]:
-            cut[i], cut_at[i] = cuts.multiplier[j], cuts.low[j]
-    return cut, cut_at
+        if cuts.multiplier[j] > multiplier[i]:
+            multiplier[i], breakpoint[i] = cuts.multiplier[j], cuts.low[j]
+    return multiplier, breakpoint

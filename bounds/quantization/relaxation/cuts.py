@@ -4,7 +4,7 @@ A cut is ``sign (y - p)(y - q) >= 0`` with ``y = z_i`` or ``y = z_i + pair_sign 
 ``p <= q``. With ``q = p + 1`` and sign +1 it says that ``y`` is an integer (Park & Boyd 2017); with
 ``p, q`` the ends of the box and sign -1 it says that ``y`` lies in the box. For any multipliers
 ``>= 0`` the minimum over all real ``z`` of error minus weighted cuts bounds the error from below
-(DESIGN section 3.2), provided ``M = G - sum_j multiplier_j sign_j b_j b_j^T`` is positive definite.
+(weak duality), provided ``M = G - sum_j multiplier_j sign_j b_j b_j^T`` is positive definite.
 """
 
 from __future__ import annotations

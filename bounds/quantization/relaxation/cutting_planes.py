@@ -1,8 +1,8 @@
 """The SDP bound without an SDP modeller: which cuts, where to start, what multipliers come out.
 
 Maximises ``D(m) = min_z error(z) - sum_j m_j cut_j(z)`` over multipliers ``m >= 0`` of the cuts of
-``cuts.py`` (Park & Boyd 2017, with the box; two-variable cuts where asked), by the interior-point
-method of ``interior.py``. Its primal solution is a mean and a covariance, from which violated cuts
+``cuts`` (Park & Boyd 2017, with the box; two-variable cuts where asked), by the method of
+``interior_point``. Its primal solution is a mean and a covariance, from which violated cuts
 are found and random roundings drawn.
 
 Works in units where codes are integers near zero and the Gram has unit mean diagonal. Inside, the

@@ -18,7 +18,21 @@ def proven(
     """Turn walk costs (channels,) into valid lower bounds on the error, in energy units.
 
     The true optimum has an error of at most ``upper``; strong convexity and the box say how far it
-    can be from the centre, and ``walk_slack`` what rounding can be worth that far out.
+    can be from the centre, and ``walk_slack`` what rounding can be worth that far out. A shift that
+    made the Gram definite is part of that, so bounds below zero say how far its curvature reaches.
+    """
+    room, radius = farthest(codes, factor, centred, upper)
+    slack = walk_slack(factor, room, radius, centred.doubt, codes.hi - codes.lo + 1.0)
+    total = codes.to_error(np.asarray(centred.value + cost - slack, np.longdouble))
+    return np.nextafter(total.astype(np.float64), -np.inf)
+
+
+def farthest(
+    codes: CodeProblem, factor: Factor, centred: Centred, upper: Floats
+) -> tuple[Floats, Floats]:
+    """Bounds on how dear, above the centre, and how far from it, squared, codes can be (channels,).
+
+    Codes of an error of at most ``upper`` (channels,), energy units, are meant.
     """
     square = np.square(codes.scale.astype(np.longdouble)) * codes.unit
     room = np.asarray(upper / square * (1 + 1e-12) - centred.value, float)
@@ -31,9 +45,7 @@ def proven(
         if inner > 0:
             root = centred.doubt + np.sqrt(centred.doubt**2 + 4 * inner * room)
             radius = np.minimum(radius, np.square(root / (2 * inner)) * (1 + 1e-12))
-    slack = walk_slack(factor, room, radius, centred.doubt, codes.hi - codes.lo + 1.0)
-    total = codes.to_error(np.asarray(centred.value + cost - slack, np.longdouble))
-    return np.maximum(0.0, np.nextafter(total.astype(np.float64), -np.inf))
+    return room, radius
 
 
 def radii(codes: CodeProblem, centred: Centred, incumbent: Floats) -> Floats:

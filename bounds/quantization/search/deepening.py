@@ -20,8 +20,9 @@ from bounds.quantization.codes import CodeProblem
 from bounds.quantization.heuristics.attained import beam
 from bounds.quantization.relaxation.bound import Dual, solve_channel
 from bounds.quantization.search.bounding import proven
-from bounds.quantization.search.enumeration import Walk, open_bound, walk_on
-from bounds.quantization.search.shifted import PROBES, Arguments, Shifted, shifts
+from bounds.quantization.search.enumeration import Quadratic, Walk, open_bound, walk_on
+from bounds.quantization.search.lattice import Lattice, Reduction, make_lattice
+from bounds.quantization.search.shifted import PROBES, Shifted, shifts
 
 Floats = NDArray[np.float64]
 
@@ -33,6 +34,12 @@ FIRST_NODES = 1_000_000
 SHARES = (0.0, 0.15, 0.9)
 WORTHWHILE = 1.5  # a further walk must be this much larger than any before
 RADIUS_STEPS = 8
+QUICK_NODES = 2e6  # so many nodes take less time than a dual and its shifts
+TRIAL_NODES = 50_000  # of a walk in a reduced basis, before its tree is judged
+PATIENCE = 4.0  # a tree this much larger than estimated is given up
+#: Walks that visit less than this share of what they were given, so many in a row, are not getting
+#: anywhere: on a singular Gram bounds can creep up for ever. What is left then goes to one walk.
+IDLE_SHARE, MOST_IDLE = 0.01, 5
 LARGE, PROBES_LARGE = 1e8, 2000  # trees from this size on deserve a better estimate
 SPEED = 1e7  # nodes a second, until it is measured
 
@@ -70,12 +77,12 @@ class Budget:
         """Whether a limit is met."""
         return self.room <= 0 or self.seconds_left <= 0
 
-    def walk(self, arguments: Arguments, walk: Walk) -> int:
+    def walk(self, quadratic: Quadratic, walk: Walk) -> int:
         """Walk until the tree is closed or a limit is met; returns the nodes visited."""
         begin, before = time.perf_counter(), self.nodes
         while not walk.finished and not self.over:
             room = int(min(SLICE_NODES, self.room))
-            self.nodes += walk_on(*arguments, room, *walk.arrays())
+            self.nodes += walk_on(quadratic, walk, room)
         self.walking += time.perf_counter() - begin
         return self.nodes - before
 
@@ -96,18 +103,39 @@ class Found:
         self.codes = all_codes[int(np.argmin(codes.costs(all_codes)))]
 
 
-def search_hard(codes: CodeProblem, c: int, incumbent: Floats, limits: Limits, spent: int) -> Found:
-    """Search channel ``c`` from codes ``incumbent`` (n,), ``spent`` nodes having been visited."""
+def search_hard(
+    codes: CodeProblem,
+    c: int,
+    incumbent: Floats,
+    limits: Limits,
+    spent: int,
+    reduction: Reduction | None = None,
+) -> Found:
+    """Search channel ``c`` from codes ``incumbent`` (n,), ``spent`` nodes having been visited.
+
+    ``reduction``: of the chunk; a small tree in its basis is walked before anything else is tried,
+    a larger one where every shift is estimated to be larger still.
+    """
     budget = Budget(limits, spent)
     single = codes.channel(c)
+    found = Found(incumbent, -np.inf)
+    lattice = make_lattice(single, reduction) if reduction and reduction.worthwhile else None
+    if lattice is not None and walk_reduced(single, lattice, QUICK_NODES, found, budget):
+        found.nodes = budget.nodes
+        return found
     dual = solve_channel(single, 0)
-    found = Found(incumbent, dual.lower, dual=dual)
+    found.dual = dual
+    if dual.lower > 0:  # 0 proves nothing, not even that the form is nowhere negative
+        found.lower = max(found.lower, dual.lower)
     found.improve(single, [beam(single, BEAM_WIDTH)[0]])
     candidates = shifts(single, dual)
     whole = [s.nodes(s.radius(found.codes)) for s in candidates]
     order = np.argsort(whole)
     candidates, whole = [candidates[i] for i in order], whole[order[0]]
+    if lattice is not None:
+        walk_reduced(single, lattice, min(whole, budget.left), found, budget)
     bias, largest, stage = 1.0, 0, 0  # bias: nodes visited over nodes estimated
+    idle = 0  # stages in a row whose tree was next to nothing
     while not (found.finished or budget.over):
         left = budget.left
         if left < np.inf:
@@ -115,7 +143,7 @@ def search_hard(codes: CodeProblem, c: int, incumbent: Floats, limits: Limits, s
         else:
             target = np.inf
         plan = None
-        if whole * bias > target >= WORTHWHILE * largest:
+        if whole * bias > target >= WORTHWHILE * largest and idle < MOST_IDLE:
             if stage == 2 and WIDE_BEAM * single.features < 0.05 * left:
                 found.improve(single, [beam(single, WIDE_BEAM)[0]])
             plan = widest(candidates, found, target / bias)
@@ -123,9 +151,38 @@ def search_hard(codes: CodeProblem, c: int, incumbent: Floats, limits: Limits, s
         chosen, radius, size = plan or (candidates[0], np.inf, whole)
         visited = walk_stage(single, chosen, radius, found, budget)
         bias, largest = max(visited / max(size, 1.0), 0.1), max(largest, visited)
+        idle = idle + 1 if visited < IDLE_SHARE * min(target, SLICE_NODES) else 0
         stage += 1
     found.nodes = budget.nodes
     return found
+
+
+def walk_reduced(
+    codes: CodeProblem, lattice: Lattice, most: float, found: Found, budget: Budget
+) -> bool:
+    """Walk the tree in the reduced basis, and finish it if it is no larger than ``most`` nodes.
+
+    It is judged after ``TRIAL_NODES``, when the walk has found better codes than it began with;
+    a tree that turns out to be much larger than its estimate is given up. Whether it is finished.
+    """
+    walk = lattice.walk(lattice.radius(found.codes))
+    before, allowed = budget.nodes, min(TRIAL_NODES, PATIENCE * most)
+    while not (walk.finished or budget.over):
+        if budget.nodes - before >= allowed:
+            if allowed > TRIAL_NODES or lattice.nodes(walk.cost) > most:
+                break
+            allowed = PATIENCE * most
+        begin = time.perf_counter()
+        slice_nodes = min(SLICE_NODES, budget.room, before + allowed - budget.nodes)
+        budget.nodes += lattice.walk_on(walk, max(int(slice_nodes), 1))
+        budget.walking += time.perf_counter() - begin
+    if not np.isnan(walk.best[0]):
+        found.improve(codes, [walk.best])
+    if walk.finished:
+        upper = float(codes.errors(found.codes[None, :])[0])
+        found.lower = max(found.lower, lattice.proves(walk.cost, upper))
+        found.finished = True
+    return walk.finished
 
 
 def widest(
@@ -137,12 +194,13 @@ def widest(
     """
     probes = PROBES if target < LARGE else PROBES_LARGE
     codes = candidates[0].codes
-    best, chosen = found.lower / float(codes.to_error(np.ones(1, np.longdouble))[0]), None
+    unit = float(codes.to_error(np.ones(1, np.longdouble))[0])
+    best, chosen = max(found.lower, 0.0) / unit, None
     for shifted in candidates:
         base, room = float(shifted.centred.value[0]), shifted.radius(found.codes)
         low, high = max((best - base) / room, 0.0), 1.0
         if low >= high or (low > 0 and shifted.nodes(room * low, probes) > target):
-            continue  # even the best bound so far is dearer here
+            continue  # even the best bound so far costs more here
         size = 1.0
         for _ in range(RADIUS_STEPS):
             middle = (low + high) / 2
@@ -162,21 +220,14 @@ def walk_stage(
     """Walk one tree and take into ``found`` what it shows; returns the nodes visited."""
     full = shifted.radius(found.codes)
     walk = shifted.walk(min(radius, full))
-    arguments = shifted.arguments()
-    visited = budget.walk(arguments, walk)
+    quadratic = shifted.quadratic()
+    visited = budget.walk(quadratic, walk)
     better = shifted.found(walk)
     if better is not None:
         found.improve(codes, [better])
-    cost = walk.cost if walk.finished else remaining(arguments, walk)
+    cost = walk.cost if walk.finished else float(open_bound(quadratic, walk))
     found.finished = walk.finished and (better is not None or radius >= full)
     upper = codes.errors(found.codes[None, :])
     lower = proven(codes, shifted.factor, shifted.centred, np.array([cost]), upper)
     found.lower = max(found.lower, float(lower[0]))
     return visited
-
-
-def remaining(arguments: Arguments, walk: Walk) -> float:
-    """Smallest cost of what an interrupted walk has not seen."""
-    integers, floats, sums, _, scalars = walk.arrays()
-    state = {"integers": integers, "floats": floats, "sums": sums, "scalars": scalars}
-    return float(open_bound(*arguments, **state))

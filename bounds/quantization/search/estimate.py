@@ -5,18 +5,23 @@ from __future__ import annotations
 import numpy as np
 from numba import njit
 
+from bounds.quantization.search.enumeration import Quadratic
+
 EXPONENT = 0.3
 
 
 @njit(cache=True, nogil=True)
-def estimate_nodes(factor, centre, slope, cut, cut_at, lo, hi, radius, probes, seed):
-    """Mean estimated number of nodes of cost below ``radius``; arguments as for ``walk_on``.
+def estimate_nodes(quadratic: Quadratic, radius: float, probes: int, seed: int) -> float:
+    """Mean estimated number of nodes of cost below ``radius`` over ``probes`` dives.
 
     Each dive follows a random feasible child and divides by its probability. Children are drawn in
     proportion to the volume left under the radius, ``(radius - cost)^(levels left / 2)``: with
     uniform draws the rare paths that carry the tree are hardly ever met.
     """
     np.random.seed(seed)  # noqa: NPY002 (all that numba offers inside a kernel; seeded)
+    factor, centre, slope = quadratic.factor, quadratic.centre, quadratic.slope
+    multiplier, breakpoint = quadratic.multiplier, quadratic.breakpoint
+    lo, hi = quadratic.lo, quadratic.hi
     n = centre.shape[0]
     total = 0.0
     d = np.zeros(n)
@@ -33,9 +38,12 @@ def estimate_nodes(factor, centre, slope, cut, cut_at, lo, hi, radius, probes, s
             share = 0.0
             chosen_share = 1.0
             r = factor[i, i]
-            curvature = r * r + cut[i]
+            curvature = r * r + multiplier[i]
             middle = (
-                r * r * centre[i] - 0.5 * slope[i] + cut[i] * (cut_at[i] + 0.5) - r * pull
+                r * r * centre[i]
+                - 0.5 * slope[i]
+                + multiplier[i] * (breakpoint[i] + 0.5)
+                - r * pull
             ) / curvature
             first = min(max(np.rint(middle), lo[i]), hi[i])
             for direction in (1, -1):
@@ -47,7 +55,7 @@ def estimate_nodes(factor, centre, slope, cut, cut_at, lo, hi, radius, probes, s
                         cost
                         + product * product
                         + slope[i] * step
-                        + cut[i] * (z - cut_at[i]) * (z - cut_at[i] - 1.0)
+                        + multiplier[i] * (z - breakpoint[i]) * (z - breakpoint[i] - 1.0)
                     )
                     if child >= radius:
                         break

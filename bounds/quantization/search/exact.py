@@ -1,8 +1,9 @@
 """The exact optimum on the grid, proven; or, at a limit, the best bound the search leaves behind.
 
 Every channel is first walked with the chunk's own factor. Those that do not finish within
-``EASY_NODES`` are searched one by one with what their SDP multipliers add (``deepening``). All
-rounding is bounded and subtracted from the bound (``bounding``).
+``EASY_NODES`` are searched one by one, in a reduced basis where the Gram is stiff (``lattice``) or
+with what their SDP multipliers add (``deepening``), as estimates of their trees say. All rounding
+is bounded and subtracted from the bound (``bounding``).
 """
 
 from __future__ import annotations
@@ -20,10 +21,13 @@ from bounds.quantization.relaxation.bound import Dual, solve_channel
 from bounds.quantization.search.bounding import proven, radii
 from bounds.quantization.search.deepening import search_hard
 from bounds.quantization.search.enumeration import walk_channels
+from bounds.quantization.search.lattice import reduce_chunk
 
 Floats = NDArray[np.float64]
 
 EASY_NODES = 300_000
+#: In a chunk whose trees a reduced basis shrinks, only the easiest are walked without it.
+STIFF_NODES = 20_000
 
 
 @dataclass(frozen=True)
@@ -42,7 +46,9 @@ def search(codes: CodeProblem, incumbent: Floats, limits: Limits) -> SearchResul
     factor = codes.factor
     centred = centre(codes, codes.start)
     points, slopes, lo, hi, origin = arranged(codes, factor, centred)
-    budget = EASY_NODES if limits.nodes is None else min(EASY_NODES, limits.nodes)
+    reduction = reduce_chunk(codes)
+    easy = STIFF_NODES if reduction.worthwhile else EASY_NODES
+    budget = easy if limits.nodes is None else min(easy, limits.nodes)
     cost, found, nodes, finished, opened = walk_channels(
         factor.factor, points, slopes, radii(codes, centred, incumbent), lo, hi, budget
     )
@@ -60,7 +66,7 @@ def search(codes: CodeProblem, incumbent: Floats, limits: Limits) -> SearchResul
             lower[c] = max(lower[c], dual.lower)
             proof[c] = replace(dual, covariance=None)
             continue
-        hard = search_hard(codes, int(c), best[c], limits, int(nodes[c]))
+        hard = search_hard(codes, int(c), best[c], limits, int(nodes[c]), reduction)
         best[c], finished[c] = hard.codes, hard.finished
         proof[c] = hard.dual and replace(hard.dual, covariance=None)
         lower[c] = max(lower[c], hard.lower)

@@ -2,7 +2,7 @@
 
 With ``f(z) = L(z) + sum_i lambda_i (z_i - k_i)(z_i - k_i - 1)`` the search walks down the factor of
 ``L`` and adds the other terms, none of them negative for integers, level by level: it starts from
-nearly the SDP bound (DESIGN section 5).
+nearly the SDP bound.
 """
 
 from __future__ import annotations
@@ -18,12 +18,10 @@ from bounds.quantization.codes import CodeProblem
 from bounds.quantization.factor import Factor, factorise
 from bounds.quantization.relaxation.bound import Dual, integer_shift
 from bounds.quantization.search.bounding import radii
-from bounds.quantization.search.enumeration import Walk, new_walk
+from bounds.quantization.search.enumeration import Quadratic, Walk, new_walk
 from bounds.quantization.search.estimate import estimate_nodes
 
 Floats = NDArray[np.float64]
-Integers = NDArray[np.int64]
-Arguments = tuple[Floats, Floats, Floats, Floats, Floats, Integers, Integers]
 
 #: Shares of the multipliers tried; which is best depends on the Gram and on the radius.
 THETAS = (0.0, 0.5, 0.7, 0.8, 0.9, 0.95)
@@ -32,21 +30,27 @@ PROBES = 400
 
 @dataclass(frozen=True)
 class Shifted:
-    """A one-channel problem around the minimiser of ``L``; ``cut``, ``cut_at`` (n,) moved out."""
+    """A one-channel problem around the minimiser of ``L``: ``lambda`` and ``k`` (n,) moved out."""
 
     codes: CodeProblem
     factor: Factor
     centred: Centred
-    cut: Floats
-    cut_at: Floats
+    multiplier: Floats
+    breakpoint: Floats
 
-    def arguments(self) -> Arguments:
-        """What ``walk_on`` needs ahead of its budget, in the factor's order."""
+    def quadratic(self) -> Quadratic:
+        """What a walk minimises, in the factor's order."""
         points, slopes, lo, hi, origin = arranged(self.codes, self.factor, self.centred)
         order = self.factor.order
-        cut_at = np.ascontiguousarray(self.cut_at[order] - origin[0])
-        cut = np.ascontiguousarray(self.cut[order])
-        return self.factor.factor, points[0], slopes[0], cut, cut_at, lo[0], hi[0]
+        return Quadratic(
+            factor=self.factor.factor,
+            centre=points[0],
+            slope=slopes[0],
+            multiplier=np.ascontiguousarray(self.multiplier[order]),
+            breakpoint=np.ascontiguousarray(self.breakpoint[order] - origin[0]),
+            lo=lo[0],
+            hi=hi[0],
+        )
 
     def radius(self, incumbent: Floats) -> float:
         """Cost of incumbent codes (n,) above the centre, rounded up."""
@@ -54,7 +58,7 @@ class Shifted:
 
     def nodes(self, radius: float, probes: int = PROBES) -> float:
         """Estimated size of the tree of this radius."""
-        return float(estimate_nodes(*self.arguments(), radius, probes, 0))
+        return float(estimate_nodes(self.quadratic(), radius, probes, 0))
 
     def walk(self, radius: float) -> Walk:
         """A walk for codes cheaper than ``radius``."""
@@ -70,23 +74,33 @@ class Shifted:
         return best
 
 
-def shift(codes: CodeProblem, theta: float, cut: Floats, cut_at: Floats) -> Shifted | None:
-    """Factor ``H - theta diag(cut)`` of a one-channel problem, or None if it is not definite."""
-    cut = theta * cut
-    matrix = codes.gram.astype(np.longdouble) - np.diag(cut.astype(np.longdouble))
+def shift(
+    codes: CodeProblem, theta: float, multiplier: Floats, breakpoint: Floats
+) -> Shifted | None:
+    """Factor ``H - theta diag(multiplier)`` of a one-channel problem; None if not definite."""
+    multiplier = theta * multiplier
+    matrix = codes.gram.astype(np.longdouble) - np.diag(multiplier.astype(np.longdouble))
     double = np.ascontiguousarray(matrix.astype(np.float64))
     if np.linalg.eigvalsh(double)[0] <= 1e-13 * np.trace(double):
         return None
-    linear = codes.gram @ codes.targets[0] - cut * (cut_at + 0.5)
+    linear = codes.gram @ codes.targets[0] - multiplier * (breakpoint + 0.5)
     target = np.linalg.solve(double, linear)
     point = box_minimiser(double, target, float(codes.lo), float(codes.hi))[None, :]
-    return Shifted(codes, factorise(matrix), centre(codes, point, cut, cut_at), cut, cut_at)
+    return Shifted(
+        codes,
+        factorise(matrix),
+        centre(codes, point, multiplier, breakpoint),
+        multiplier,
+        breakpoint,
+    )
 
 
 def shifts(codes: CodeProblem, dual: Dual) -> list[Shifted]:
     """The problem unshifted, and shifted by all ``THETAS`` that leave it definite."""
-    cut, cut_at = integer_shift(dual, codes.features)
-    cut = cut / codes.unit
-    unshifted = Shifted(codes, codes.factor, centre(codes, codes.start), np.zeros_like(cut), cut_at)
-    moved = (shift(codes, theta, cut, cut_at) for theta in THETAS[1:])
+    multiplier, breakpoint = integer_shift(dual, codes.features)
+    multiplier = multiplier / codes.unit
+    unshifted = Shifted(
+        codes, codes.factor, centre(codes, codes.start), np.zeros_like(multiplier), breakpoint
+    )
+    moved = (shift(codes, theta, multiplier, breakpoint) for theta in THETAS[1:])
     return [unshifted, *(s for s in moved if s is not None)]

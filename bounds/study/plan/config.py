@@ -13,12 +13,12 @@ from dataclasses import MISSING, dataclass, field, fields
 from typing import Any
 
 from bounds.errors import StudyError
+from bounds.problem.gram import ROUNDINGS
 
 #: How k is found from n b/16, and how channels and chunks are picked when not all are wanted.
 KEEP_RULES = ("floor", "nearest", "interpolate")
 SCALE_RULES = ("mse", "minmax", "mse-channel", "minmax-channel")
 SELECTIONS = ("even", "first")
-ROUNDINGS = ("fp16", "none")
 BACKENDS = ("threads", "processes")
 
 
@@ -71,6 +71,21 @@ def _methods(problem: str) -> dict[str, Rule]:
     )
 
 
+def _source() -> dict[str, Rule]:
+    # The networks are looked up when asked, like the methods.
+    def known(value: Any) -> bool:
+        from layers.networks.open import is_source_name
+
+        return _text(value) and is_source_name(value)
+
+    def mend() -> str:
+        from layers.networks.open import source_names
+
+        return f"the name of a network: {', '.join(source_names())}"
+
+    return _ruled(known, mend)
+
+
 class _Checked:
     """Refuses, on construction, the first field whose value breaks its rule."""
 
@@ -89,7 +104,7 @@ class LayerChoice(_Checked):
 
     section = "layers"
 
-    source: str = field(metadata=_ruled(_text, "the name of a network, see `layerbounds layers`"))
+    source: str = field(metadata=_source())
     names: tuple[str, ...] = field(
         metadata=_ruled(
             lambda v: _distinct(v, _text) and len(v) > 0,
@@ -124,9 +139,10 @@ class Solve(_Checked):
     """What is solved for every chunk, and within which limits.
 
     Attributes:
-        chunk: input features of a chunk (DESIGN section 1); 36 is the paper's.
+        chunk: input features of a chunk; 36 is the paper's.
         bits: bit widths b; pruning is solved at the same storage, sparsity 1 - b/16.
-        rounding: ``"fp16"`` rounds the weights to half precision first, as the paper does.
+        rounding: ``"fp16"`` rounds the weights to half precision first, as the paper does;
+            ``"bf16"`` to bfloat16.
         scale: rule for the quantization step, see ``bounds.problem.grid.choose_scale``.
         keep: how k is made from n b/16 where that is not whole.
         quantization: methods for quantization, in the order of the results.

@@ -7,11 +7,13 @@ its worker dies; one that kills several workers, alone in the end, is given up a
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 import logging
 import time
 from asyncio import CancelledError
 from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from itertools import islice
 from pathlib import Path
@@ -40,7 +42,7 @@ def solve_on_cluster(tasks: Sequence[Task], folder: Path, scheduler: str) -> Ite
         StudyError: Dask is not installed, no scheduler answers there, or it was lost.
         StorageError: the folder of results cannot be written.
     """
-    with _connected(scheduler) as client:
+    with connected(scheduler) as client:
         try:
             yield from _stream(client, tasks, folder)
         # What waits is cancelled, what calls cannot connect; CancelledError is no Exception.
@@ -139,26 +141,80 @@ def _ended(task: Task, began: float, failures: Sequence[Failure]) -> Outcome:
 
 
 @contextmanager
-def _connected(scheduler: str) -> Iterator[Client]:
+def connected(scheduler: str) -> Iterator[Client]:
+    """A client of the cluster of ``scheduler``, closed at the end of the block.
+
+    Raises:
+        StudyError: Dask is not installed, or no scheduler answers there.
+    """
     try:
         from distributed import Client
     except ImportError as error:
         raise StudyError(
             "a scheduler needs Dask, which is not installed: pip install 'layerbounds[dask]'"
         ) from error
-    try:
-        client = Client(scheduler, timeout=CONNECT_SECONDS, set_as_default=False)
-    except (OSError, ValueError, AssertionError) as error:  # the last: Dask's loop did not start
-        raise StudyError(
-            f"no Dask scheduler answers at {scheduler} ({describe(error)}); give the address that "
-            "`dask scheduler` prints, such as tcp://host:8786"
-        ) from error
     # What goes wrong with the connection is told by our own errors, without Dask's tracebacks.
     log = logging.getLogger("distributed.client")
     level = log.level
     log.setLevel(logging.CRITICAL + 1)
+    # Made in two steps, so that a client whose construction fails is at hand and can be closed.
+    client = Client.__new__(Client)
     try:
+        _start(client, scheduler)
         yield client
     finally:
-        client.close()
+        _close(client)
         log.setLevel(level)
+
+
+def _start(client: Client, scheduler: str) -> None:
+    try:
+        _probe(scheduler)
+        client.__init__(scheduler, timeout=CONNECT_SECONDS, set_as_default=False)
+    # Of Dask, addresses it cannot read included; AssertionError is a loop that did not start.
+    except Exception as error:
+        raise StudyError(
+            f"no Dask scheduler answers at {scheduler} ({describe(error)}); give the address that "
+            "`dask scheduler` prints, such as tcp://host:8786"
+        ) from error
+
+
+def _probe(scheduler: str) -> None:
+    """Greet whoever listens there: a client waits for ever for one that accepts and is silent."""
+    from distributed import Security
+    from distributed.comm.core import connect
+
+    settings = Security().get_connection_args("client")
+
+    async def greet() -> None:
+        comm = await connect(scheduler, timeout=CONNECT_SECONDS, **settings)
+        await comm.close()
+
+    async def greet_in_time() -> None:
+        try:
+            await asyncio.wait_for(greet(), CONNECT_SECONDS)
+        except TimeoutError as error:
+            raise TimeoutError(f"no answer in {CONNECT_SECONDS} s") from error
+
+    # In a thread, for a notebook's cell runs inside a loop already.
+    with ThreadPoolExecutor(1) as aside:
+        aside.submit(lambda: asyncio.run(greet_in_time())).result()
+
+
+#: Clients that would not close, held until the end of the process.
+_UNCLOSED: list[Client] = []
+
+
+def _close(client: Client) -> None:
+    """Close a client, made or half made, so that the garbage collector has nothing to close.
+
+    It would close one that is open, and for that wait for a lock; inside the making of another
+    client, which holds that lock, it would wait for ever.
+    """
+    try:
+        with suppress(Exception):  # no answer, no loop: what it was for is done or told already
+            client.close()
+    finally:
+        # One that was never started has nothing to close.
+        if getattr(client, "status", "newly-created") not in ("closed", "newly-created"):
+            _UNCLOSED.append(client)

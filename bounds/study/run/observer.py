@@ -24,7 +24,10 @@ class Observer:
         """The dump of a layer is there."""
 
     def begin(self, tasks: Sequence[Task], finished: int) -> None:
-        """Tasks are about to be solved; ``finished`` more were found done."""
+        """Tasks are about to be solved; ``finished`` more were found done.
+
+        A task has the bit widths here that are not finished, which may be a part of the study's.
+        """
 
     def solved(self, outcome: Outcome) -> None:
         """A task has ended, well or not."""

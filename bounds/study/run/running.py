@@ -10,7 +10,7 @@ import json
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from bounds.errors import StudyError
@@ -41,6 +41,7 @@ class Report:
         rows: its rows.
         solved: tasks done now.
         skipped: tasks found finished.
+        kept: rows found finished; those of a task that had a part of its bit widths are among them.
         failures: tasks that failed; also in ``failures.json`` beside the table.
         problems: channel problems, one per channel and bit width, of the tasks done now.
         seconds: wall time of the whole run; ``solving`` of it went by in solving.
@@ -50,6 +51,7 @@ class Report:
     rows: int
     solved: int
     skipped: int
+    kept: int
     failures: tuple[Outcome, ...]
     problems: int
     seconds: float
@@ -88,14 +90,17 @@ def run_study(
     with _kernels(study, scheduler, observer):
         layers = extract_layers(study, dumps, observer)
     tasks = make_tasks(study, layers)
-    todo = [task for task in tasks if missing_bits(folder, task)]
+    missing = {task: missing_bits(folder, task) for task in tasks}
+    # What is solved, counted and told is the part of a task that is new.
+    whole = {replace(task, bits=bits): task for task, bits in missing.items() if bits}
+    todo = list(whole)
     observer.begin(todo, len(tasks) - len(todo))
     began = time.perf_counter()
     failed: dict[Task, Outcome] = {}
     for outcome in _solve(study, todo, folder, scheduler):
         observer.solved(outcome)
         if outcome.failures:
-            failed[outcome.task] = outcome
+            failed[whole[outcome.task]] = outcome
     solving = time.perf_counter() - began
     found = {task: _rows(folder, task) for task in tasks}
     for task in tasks:
@@ -108,10 +113,11 @@ def run_study(
     return Report(
         results=folder / "results.parquet",
         rows=rows.num_rows,
-        solved=sum(task not in failed for task in todo),
+        solved=sum(whole[task] not in failed for task in todo),
         skipped=len(tasks) - len(todo),
+        kept=sum(len(task.bits) - len(bits) for task, bits in missing.items()),
         failures=failures,
-        problems=sum(task.size for task in todo if task not in failed),
+        problems=sum(task.size for task in todo if whole[task] not in failed),
         seconds=time.perf_counter() - started,
         solving=solving,
     )

@@ -64,8 +64,8 @@ def read_piece(task: Task) -> Piece:
     """The chunk of a task, its weights rounded as the task says.
 
     Raises:
-        DumpError: the dump cannot be used.  StudyError: it is not the dump the task was made for,
-            or its weights do not fit FP16.
+        DumpError: the dump cannot be used.  StudyError: it is not the dump the task was made for.
+        ProblemError: its weights do not fit the format they are to be rounded to.
     """
     dump, chunks = _chunks(task.layer.dump, task.chunk_size)
     if dump.content_hash != task.layer.dump_hash:

@@ -186,7 +186,7 @@ def test_records_sum_errors_before_taking_logarithms():
 def study(images, tmp_path):
     layers = (
         LayerChoice(TINY, ("depthwise", "pointwise")),
-        LayerChoice("no-such-network", ("a",)),
+        LayerChoice("no_such_module:network", ("a",)),
     )
     file = tmp_path / "audit.toml"
     calibration = Calibration(images=str(images), heldout=2)
@@ -198,7 +198,7 @@ def test_the_command_tabulates_and_tells_what_is_left_out(cli, study, tmp_path):
     out = tmp_path / "new" / "audit.csv"
     at = ("--dumps", tmp_path / "dumps", "--out", out, "--channels", 2)
     code, shown, errors = cli("audit", study, *at, "--bits", 2, "--bits", 4)
-    assert code == 0 and "left out: a: " in errors and "no-such-network" in errors
+    assert code == 0 and "left out: a: " in errors and "no_such_module" in errors
     lines = shown.splitlines()
     assert max(len(line) for line in lines if not line.startswith("table:")) <= 80
     heading = next(i for i, line in enumerate(lines) if line == f"{TINY} depthwise")
@@ -217,8 +217,8 @@ def test_the_command_refuses(cli, study, tmp_path):
     at = ("--dumps", tmp_path / "dumps")
     refused(cli("audit", "nosuch", *at), "nosuch", "demo")
     refused(cli("audit", study, *at, "--bits", 17), "solve.bits", "1 to 16")
-    text = study.read_text("utf-8").replace(TINY, "other-network")
+    text = study.read_text("utf-8").replace(TINY, "no_such_module:other")
     study.write_text(text, "utf-8")
     code, _, errors = cli("audit", study, *at, "--bits", 2)
-    assert code == 2 and "no-such-network" in errors
+    assert code == 2 and "no_such_module" in errors
     assert not (tmp_path / "dumps").exists()

@@ -312,6 +312,9 @@ def test_study_then_figure(cli, ran, study_file, tmp_path):
     assert timeless(load_rows(folder)) == timeless(load_rows(ran.report.results))
     code, out, _ = cli("study", study_file, *at, "--workers", 1)
     assert code == 0 and "0 tasks solved, 18 found finished" in out
+    assert "0 results new, 36 kept" in out
+    study_file.write_text(study_file.read_text("utf-8").replace("[2, 4]", "[2, 3, 4]"), "utf-8")
+    assert "18 results new, 36 kept" in cli("study", study_file, *at)[1]
 
     code, out, _ = cli("figure", folder, "--out", tmp_path / "new" / "fig", "--width", "column")
     assert code == 0

@@ -31,8 +31,8 @@ FULL = Study(
     name="full-1.0",
     seed=7,
     layers=(
-        LayerChoice('odd "name"\\ \x7f é', ("a", "b\n"), max_chunks=2, max_channels=3),
-        LayerChoice("other", ("a",), select="first"),
+        LayerChoice('odd:"name"\\ \x7f é', ("a", "b\n"), max_chunks=2, max_channels=3),
+        LayerChoice("onnx:other", ("a",), select="first"),
     ),
     calibration=Calibration(images="some/folder", heldout=3, limit=9),
     solve=Solve(
@@ -81,6 +81,8 @@ def test_defaults_of_toml_are_those_of_the_dataclasses():
         ('name = "small"', "", None, ["name", "missing"]),
         ('names = ["features', 'nomes = ["features', 5, ["layers.nomes", "names", "max_chunks"]),
         ('names = ["features.8.conv.0"]', "names = []", 5, ["layers.names"]),
+        ('"mobilenet-v2"', '"mobilnet"', 4, ["layers.source", "mobilnet", "mobilenet-v2, vit-s14"]),
+        ('"mobilenet-v2"', '"onnx:"', 4, ["layers.source", "onnx:FILE", "MODULE:FUNCTION"]),
         ('source = "mobilenet-v2"', "", 3, ["layers.source", "missing"]),
         ("[[layers]]", "[layers]", 3, ["layers", "[[layers]]"]),
     ],
@@ -141,7 +143,7 @@ def test_python_and_toml_refuse_in_the_same_words():
 
 
 def test_line_of_the_second_layers_table():
-    text = MINIMAL + '\n[[layers]]\nsource = "other"\nnames = ["a"]\nmax_chunks = 0\n'
+    text = MINIMAL + '\n[[layers]]\nsource = "vit-s14"\nnames = ["a"]\nmax_chunks = 0\n'
     with pytest.raises(StudyError, match=r"line 10: layers\.max_chunks"):
         parse_study(text)
 

@@ -140,7 +140,7 @@ def test_key_of_all_channels_does_not_depend_on_how_they_would_be_picked():
 def made(**solve: Any) -> dict[tuple[str, str], Task]:
     seed = solve.pop("seed", 0)
     every: dict[str, Any] = {problem: methods(problem) for problem in PROBLEMS}
-    study = Study("s", (LayerChoice("net", ("layer",)),), seed, solve=Solve(**(every | solve)))
+    study = Study("s", (LayerChoice("net:work", ("layer",)),), seed, solve=Solve(**(every | solve)))
     return {(t.problem, t.method): t for t in make_tasks(study, [LAYER]) if t.chunk == 0}
 
 
@@ -214,6 +214,6 @@ def test_digest_covers_the_solvers_and_what_they_import_and_nothing_else():
 @pytest.mark.parametrize(("wanted", "channels"), [(2, 2), (11, 11), (12, 12), (99, 12), (None, 12)])
 def test_all_channels_are_all_channels_however_many_were_asked_for(ran, wanted, channels):
     path = next(ran.dumps.glob("*head*"))
-    layer = study_layer(path, LayerChoice("net", ("head",), max_channels=wanted), 12)
+    layer = study_layer(path, LayerChoice("net:work", ("head",), max_channels=wanted), 12)
     assert layer.channels == channels
     assert layer.max_channels == (None if channels == 12 else channels)

@@ -89,8 +89,8 @@ def test_rows_say_what_the_solvers_say(ran):
     chunk = dump.chunks(12)[1]
     weights = chunk.weights.astype(np.float16).astype(np.float64)
     scale = choose_scale(weights, 2)
-    quantized = quantization_range(chunk.gram, weights, bits=2, scale=scale)
-    pruned = pruning_range(chunk.gram, weights, keep=1)
+    quantized = quantization_range(chunk.gram, weights, bits=2, scale=scale, time_limit=None)
+    pruned = pruning_range(chunk.gram, weights, keep=1, time_limit=None)
     for found, problem in ((quantized, "quantization"), (pruned, "pruning")):
         (row,) = (
             r
@@ -145,6 +145,26 @@ def test_a_changed_parameter_redoes_only_what_it_touches(copied, changes, solved
     assert timeless(load_rows(report.results)) == timeless(load_rows(copied.report.results))
 
 
+def test_a_new_bit_width_is_all_that_is_solved_and_told(copied, monkeypatch):
+    asked, begun = [], []
+    solve = solving._solve
+    monkeypatch.setattr(
+        solving, "_solve", lambda task, piece, bits: asked.append(bits) or solve(task, piece, bits)
+    )
+
+    class Ear(Observer):
+        def begin(self, tasks, finished):
+            begun.extend(tasks)
+
+    wider = replace(copied.study, solve=replace(copied.study.solve, bits=(2, 3, 4)))
+    report = run_study(wider, results=copied.results, dumps=copied.dumps, observer=Ear())
+    assert asked == [3] * 18 and [task.bits for task in begun] == [(3,)] * 18
+    assert (report.solved, report.skipped, report.kept, report.rows) == (18, 0, 36, 54)
+    assert report.problems == sum(task.layer.channels for task in begun) == 174
+    report = rerun(copied, wider)
+    assert (report.solved, report.skipped, report.kept, report.problems) == (0, 18, 54, 0)
+
+
 def test_interpolated_k_mixes_its_neighbours(copied):
     found = {}
     for rule in ("floor", "interpolate"):
@@ -160,7 +180,7 @@ def test_interpolated_k_mixes_its_neighbours(copied):
     mixed = found["interpolate"]["head", 0, 2]
     chunk = read_dump(dump_path(copied.dumps, TINY, "head")).chunks(12)[0]
     weights = chunk.weights.astype(np.float16).astype(np.float64)
-    high = pruning_range(chunk.gram, weights, keep=2)
+    high = pruning_range(chunk.gram, weights, keep=2, time_limit=None)
     assert (low["k"], mixed["k"]) == (1, 1.5)
     assert mixed["upper"] == pytest.approx((low["upper"] + high.upper.sum()) / 2)
     assert found["interpolate"]["head", 0, 4]["upper"] == found["floor"]["head", 0, 4]["upper"]
