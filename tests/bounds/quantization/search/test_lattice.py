@@ -135,3 +135,12 @@ def test_estimates_too_low_are_not_trusted_for_ever(everywhere, monkeypatch):
     problem = hostile(5, 3, 0)
     found = quantization_range(problem.gram, problem.weights, bits=3, scale=problem.scale)
     assert found.status[0] == "exact"
+
+
+def test_a_basis_singular_to_working_precision_is_left_alone():
+    """Inputs that differ by rounding alone: a pivot of the reduced Gram is zero."""
+    rng = np.random.default_rng([7, 1])
+    inputs, weights = rng.normal(size=(21, 7)), rng.normal(size=(1, 7))
+    same = np.concatenate([inputs[:, :1]] * 7, axis=1) + 1e-9 * inputs
+    found = quantization_range(same.T @ same, weights, bits=3, scale=0.4, node_limit=5000)
+    assert np.isfinite(found.upper).all() and (found.lower <= found.upper).all()
