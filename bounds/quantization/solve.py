@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from numpy.typing import ArrayLike
 
+from bounds.errors import ProblemError
 from bounds.problem.answer import answer
 from bounds.problem.attempt import Options
 from bounds.problem.gram import check_problem
-from bounds.problem.grid import Grid, choose_scale
+from bounds.problem.grid import RULES, Grid, choose_scale
 from bounds.problem.limits import DEFAULT_SECONDS, Limits
 from bounds.problem.methods import QUANTIZATION, find_method
 from bounds.problem.range import TOLERANCE, Range
@@ -56,6 +57,11 @@ def quantization_range(
     find_method(QUANTIZATION, method)
     problem = check_problem(gram, weights)
     if isinstance(scale, str):
+        if scale not in RULES:
+            raise ProblemError(
+                f"scale must be a positive number, one per channel, or one of {RULES}, "
+                f"got {scale!r}"
+            )
         scale = choose_scale(problem.weights, bits, scale)
     options = Options(Limits(time_limit, node_limit), seed, pairs)
     return answer(problem, Grid.uniform(bits, scale), method, options, tolerance)

@@ -191,8 +191,8 @@ def reduce_chunk(codes: CodeProblem) -> Reduction:
     try:
         order = search_order(np.linalg.inv(form))
         reduced = np.diag(np.linalg.cholesky(form[np.ix_(order, order)])).astype(np.float64)
-    except (ArithmeticError, np.linalg.LinAlgError):  # singular to working precision
-        return none
+    except (ArithmeticError, np.linalg.LinAlgError):
+        return none  # singular to working precision, in this basis too
     plain = np.diag(codes.factor.factor).astype(np.float64)
     return Reduction(codes.gram, basis, gain(plain, reduced))
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import subprocess
 import sys
 from dataclasses import replace
+from inspect import signature
 from pathlib import Path
 
 import numpy as np
@@ -126,6 +127,15 @@ def test_methods_are_there_at_once():
     subprocess.run([sys.executable, "-c", program], check=True, capture_output=True, timeout=60)
 
 
+def test_the_time_limit_is_that_of_python():
+    from bounds.cli.judging import gap
+    from bounds.cli.solving import solve
+    from bounds.problem.limits import DEFAULT_SECONDS
+
+    for command in (gap, solve):  # a number of its own, for numpy comes with the other
+        assert signature(command).parameters["time_limit"].default == DEFAULT_SECONDS
+
+
 def test_layers(cli):
     code, out, _ = cli("layers", TINY)
     assert code == 0
@@ -234,7 +244,7 @@ def test_solve_grouped_channel(cli, images, tmp_path):
         (("--bits", "4", "--channel", "x"), ("x", "0 to 11")),
         (("--bits", "4", "--size", "0"), ("1 or more",)),
         (("--bits", "4", "--scale", "best"), ("minmax-channel",)),
-        (("--bits", "4", "--rounding", "fp8"), ("fp16, none",)),
+        (("--bits", "4", "--rounding", "fp8"), ("fp16, bf16, none",)),
         (("--bits", "4", "--time-limit", "-1"), ("positive",)),
         (("--bits", "4", "--box", "2"), ("--box", "pruning")),
         (("--problem", "pruning", "--keep", "3", "--box", "-2"), ("box", "positive", "-2")),

@@ -12,7 +12,7 @@ from bounds.problem.methods import PRUNING, QUANTIZATION
 from bounds.results.equal_storage import BITMASK, ENTROPY, VALUES, most_kept, pairs_at, true_bits
 from bounds.results.ranges import chunk_pairs, load_rows
 from bounds.results.summary import records, statement, summarise
-from bounds.results.verdicts import UNDECIDED, Verdict, crossover
+from bounds.results.verdicts import UNDECIDED, Crossover, Verdict, crossover
 
 
 def row(problem: str, bits: int, lower: float, upper: float, **others: Any) -> dict[str, Any]:
@@ -145,11 +145,18 @@ def test_crossover(winners, told):
     assert str(crossover(verdicts(winners))) == told
 
 
+def test_crossovers_in_words():
+    assert Crossover(3, 5).words == "pruning up to 3 bits, quantization from 5 bits on"
+    assert Crossover(8, None).words == "pruning up to 8 bits"
+    assert Crossover(None, None).words == "open at every width"
+
+
 def test_summary_and_records_agree_with_pairs():
     (one,) = summarise(ROWS)
     assert (one.source, one.layer) == ("net", "layer")
     assert str(one.share) == "4 of 8 channels, 1 of 5 chunks"
     assert str(one.crossover()) == "below 2"
+    assert one.crossover().words == "quantization from 2 bits on"
     found = records([one])
     assert len(found) == 9
     first = found[0]
