@@ -8,13 +8,14 @@ from collections.abc import Mapping, Sequence
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
-from layers.capture.collector import CapturedLayer
+from layers.capture.collector import CapturedLayer, Reject
 from layers.capture.gram import Blocks
 from layers.capture.run import Progress, capture_layers
 from layers.dump.file import VERSION, dump_path, read_dump, write_dump
 from layers.dump.layer import LayerDump
 from layers.errors import CaptureError, DumpError
 from layers.images.calibration import BUNDLED, Calibration, load_calibration
+from layers.networks.names import is_pattern, match_names
 from layers.networks.open import open_source
 from layers.networks.source import LayerInfo, Source
 
@@ -45,6 +46,7 @@ def extract(
     blocks: Blocks = "auto",
     plain_unfold: bool = False,
     progress: Progress | None = None,
+    reject: Reject | None = None,
 ) -> list[Path]:
     """Write one dump a layer; a layer whose dump is up to date is left alone.
 
@@ -53,7 +55,7 @@ def extract(
 
     Args:
         source: a name for ``open_source``, or an opened source.
-        layer_names: full names or unique suffixes.
+        layer_names: full names, unique suffixes, or patterns such as ``features.*.conv``.
         images: a folder, ``bundled``, or a calibration made by ``load_calibration``.
         out_folder: where the files go; created.
         heldout_fraction: share of the images held out.
@@ -63,9 +65,12 @@ def extract(
         plain_unfold: ignore stride, padding and dilation of convolutions, as the released code of
             Kuzmin et al. 2023 does; such dumps have names of their own and say so in the recipe.
         progress: called with (images done, images in all, image name).
+        reject: called with a layer that cannot be captured (attention may call no module of its
+            own) and the CaptureError that says why; the others are written all the same. Without
+            it that error is raised, and nothing is written.
 
     Returns:
-        The files, in the order of ``layer_names``.
+        The files of the layers that were captured, in the order of ``layer_names``.
 
     Raises:
         SourceError, CalibrationError, CaptureError: as opening, loading and capturing do.
@@ -81,7 +86,7 @@ def extract(
     )
     if not layer_names:
         raise CaptureError(f"no layer of {opened.name} was named; list_layers shows what there is")
-    names = [opened.resolve(name) for name in layer_names]
+    names = _resolve(opened, layer_names)
     ending = PLAIN_ENDING if plain_unfold else ""
     paths = {name: dump_path(out_folder, opened.name, name + ending) for name in names}
     recipe = _recipe(opened, calibration, blocks)
@@ -90,13 +95,28 @@ def extract(
     stale = [name for name, path in paths.items() if not _current(path, name, calibration, recipe)]
     if stale:
         captured = capture_layers(
-            opened, stale, calibration, blocks=blocks, plain_unfold=plain_unfold, progress=progress
-        )
+            opened, stale, calibration, blocks=blocks, plain_unfold=plain_unfold,
+            progress=progress, reject=reject,
+        )  # fmt: skip
         versions = _versions()
         for layer in captured:
             dump = _to_dump(opened.name, layer, calibration, recipe, versions)
             write_dump(paths[layer.name], dump)
+        missing = set(stale) - {layer.name for layer in captured}
+        names = [name for name in names if name not in missing]
     return [paths[name] for name in names]
+
+
+def _resolve(source: Source, wanted: Sequence[str]) -> list[str]:
+    """Full names of the layers wanted; those of a pattern that are not among them yet."""
+    known = [layer.name for layer in source.layers()]
+    names: list[str] = []
+    for one in wanted:
+        if one in known or not is_pattern(one):
+            names.append(source.resolve(one))
+        else:
+            names += [n for n in match_names(one, known, source.name) if n not in names]
+    return names
 
 
 def _recipe(source: Source, calibration: Calibration, blocks: Blocks) -> dict[str, str]:

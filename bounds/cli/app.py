@@ -19,6 +19,7 @@ from bounds.cli.showing import anytime, figure, report, table
 from bounds.cli.solving import methods, solve
 from bounds.cli.studying import study
 from bounds.cli.trusting import fuzz, verify
+from bounds.errors import Interrupted
 from layers.errors import LayerboundsError
 
 app = typer.Typer(
@@ -73,7 +74,8 @@ def guarded(command: Callable[..., None]) -> Callable[..., None]:
             complain(str(error))
             raise typer.Exit(USER_ERROR) from error
         except KeyboardInterrupt as error:
-            complain("interrupted; what was finished is kept")
+            if not isinstance(error, Interrupted):  # which has been reported
+                complain("interrupted; what was finished is kept")
             raise typer.Exit(INTERRUPTED) from error
 
     return run

@@ -40,41 +40,47 @@ def gap(
     import math
 
     from rich.console import Console
-    from rich.progress import Progress
 
-    from bounds.errors import ProblemError
-    from bounds.gap.files import read_weights
-    from bounds.gap.judge import gap as judge
-    from bounds.problem.gram import ROUNDINGS
-    from layers.dump.file import read_dump
+    from bounds.cli.waiting import following
+    from bounds.errors import Interrupted, ProblemError
 
     if not time_limit > 0:
         raise ProblemError(f"--time-limit must be positive seconds or inf, got {time_limit}")
-    if rounding not in ROUNDINGS:
-        raise ProblemError(f"unknown --rounding {rounding!r}; choose {', '.join(ROUNDINGS)}")
-    layer = read_dump(dump)
-    given = read_weights(weights, (layer.weights.shape, layer.weight_shape), tensor)
+    stopped = False
+    with following("channels") as follow:
+        from bounds.gap.files import read_weights
+        from bounds.gap.judge import gap as judge
+        from bounds.problem.gram import ROUNDINGS
+        from layers.dump.file import read_dump
+
+        if rounding not in ROUNDINGS:
+            raise ProblemError(f"unknown --rounding {rounding!r}; choose {', '.join(ROUNDINGS)}")
+        layer = read_dump(dump)
+        given = read_weights(weights, (layer.weights.shape, layer.weight_shape), tensor)
+        try:
+            found = judge(
+                layer,
+                given,
+                bits=bits,
+                scale=_number(scale),
+                keep=None if keep is None else _count(keep),
+                size=size,
+                method=method,
+                time_limit=None if math.isinf(time_limit) else time_limit,
+                rounding=rounding,
+                progress=follow,
+            )
+        except Interrupted as stop:
+            found, stopped = stop.found, True
     console = Console()
-    with Progress(console=console, disable=not console.is_terminal) as bars:
-        bar = bars.add_task("chunks", total=None)
-        found = judge(
-            layer,
-            given,
-            bits=bits,
-            scale=_number(scale),
-            keep=None if keep is None else _count(keep),
-            size=size,
-            method=method,
-            time_limit=None if math.isinf(time_limit) else time_limit,
-            rounding=rounding,
-            progress=lambda done, total: bars.update(bar, completed=done, total=total),
-        )
     for line in _lines(layer, found):
         console.print(line, highlight=False, soft_wrap=True)
     if out is not None:
         from bounds.present.figures.style import save_data
 
         typer.echo(save_data(_records(found), out))
+    if stopped:
+        raise Interrupted(found)
 
 
 def _number(scale: str) -> str | float:
@@ -103,6 +109,12 @@ def _lines(layer: LayerDump, found: Gap) -> list[str]:
         f"bound {found.snr_bound:.3f} dB, attained here {found.snr_attained:.3f} dB "
         f"(problems of one channel and chunk: {settled})",
     ]
+    solved, asked = int(found.solved.sum()), int(found.asked.sum())
+    if solved < asked:
+        lines.append(
+            f"stopped: {solved} of {asked} problems of one channel and chunk were judged, and all "
+            "but the last line is about them"
+        )
     if found.misfits:
         what = (
             "weights are not on the grid"
@@ -113,8 +125,8 @@ def _lines(layer: LayerDump, found: Gap) -> list[str]:
             f"{found.misfits} of {found.pieces} {what}: the bound says nothing about the "
             f"{int((~found.fits).sum())} channels they are in, which are left out below"
         )
-    if found.fits.any():
-        count, total = int(found.fits.sum()), len(found.fits)
+    if found.known.any():
+        count, total = int(found.known.sum()), len(found.fits)
         which = "" if count == total else f" over {count} of {total} channels"
         lines.append(f"at most {_told(found.gap)} dB from optimal{which}")
         worst = [
@@ -146,6 +158,7 @@ def _records(found: Gap) -> list[dict[str, object]]:
     return [
         {
             "channel": channel,
+            "chunks": int(found.solved[channel]),
             "fits": int(found.fits[channel]),
             "energy": float(found.energy[channel]),
             "error": float(found.error[channel]),

@@ -31,7 +31,13 @@ def layers(source: Source) -> None:
 
 def extract(
     source: Source,
-    layer: Annotated[list[str], typer.Argument(help="Layer names, or endings only one layer has.")],
+    layer: Annotated[
+        list[str] | None,
+        typer.Argument(
+            help='Layer names, endings only one layer has, or patterns ("features.*.conv").'
+        ),
+    ] = None,
+    every: Annotated[bool, typer.Option("--all", help="Every layer there is.")] = False,
     images: Annotated[
         str, typer.Option(help='A folder of images, or "bundled" photographs.')
     ] = "bundled",
@@ -42,21 +48,37 @@ def extract(
     """Extract layers, one dump each: weights and Gram matrices of the inputs they really see."""
     from rich.console import Console
     from rich.progress import Progress
+    from rich.text import Text
 
+    from layers.errors import CaptureError
     from layers.extract import extract
+    from layers.networks.names import is_pattern
 
+    wanted = list(layer or ())
+    if every == bool(wanted):
+        raise CaptureError("name layers, or give --all; `layerbounds layers` lists what there is")
     console = Console()
+    rejected: list[str] = []
+
+    def reject(name: str, error: CaptureError) -> None:
+        rejected.append(name)
+        Console(stderr=True, soft_wrap=True).print(Text(f"left out: {error}", style="red"))
+
     with Progress(console=console, disable=not console.is_terminal) as bars:
         bar = bars.add_task(source, total=None)
         paths = extract(
             source,
-            layer,
+            ["*"] if every else wanted,
             images,
             out,
             heldout_count=heldout,
             limit=limit,
             progress=lambda done, total, _: bars.update(bar, completed=done, total=total),
+            reject=reject,
         )
     for path in paths:
         # Bare paths, one a line, never folded: they are what the next command wants.
         typer.echo(path)
+    # Who asks for all that can be had has got it; who named a layer has not.
+    if rejected and (not paths or not (every or any(map(is_pattern, wanted)))):
+        raise typer.Exit(1)

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 if TYPE_CHECKING:
+    from rich.table import Table
+
+    from bounds.certificate import Solved
     from bounds.problem.range import Range
+    from bounds.study.run.solving import Piece
     from layers.dump.file import Chunk, LayerDump
 
 
@@ -22,6 +27,10 @@ def solve(
     keep: Annotated[int | None, typer.Option(help="Weights kept a channel (pruning).")] = None,
     pattern: Annotated[
         str | None, typer.Option(help="2:4 keeps 2 of every 4 inputs (pruning).")
+    ] = None,
+    box: Annotated[
+        float | None,
+        typer.Option(help="Weights stay within this factor of the chunk's extremes (pruning)."),
     ] = None,
     chunk: Annotated[str, typer.Option(help='A chunk from 0, or "all".')] = "0",
     channel: Annotated[str, typer.Option(help='An output channel from 0, or "all".')] = "all",
@@ -43,20 +52,100 @@ def solve(
     ] = 0,
 ) -> None:
     """Solve chunks of one layer and print their ranges."""
-    from rich import box
     from rich.console import Console
-    from rich.table import Table
 
-    from bounds.certificate import Solved, write_certificate
-    from bounds.problem.gram import round_weights
+    from bounds.cli.waiting import following
+    from bounds.errors import Interrupted
+
+    check_asked(problem, method, bits, size, scale, rounding, time_limit, pairs, box)
+    groups = _one_size(problem, bits, keep, pattern)
+    if certificate is not None:
+        check_certifiable(certificate, groups, box)
+    stopped = False
+    results: list[tuple[Piece, Range]] = []
+    with following("channels") as follow:
+        from bounds.problem.gram import round_weights
+        from bounds.problem.sparsity import choose_keep
+        from bounds.study.run.solving import Piece, prune, quantize
+        from layers.dump.file import read_dump
+
+        layer = read_dump(dump)
+        picked = _pick(layer, chunk, channel, size)
+        total, done = sum(len(channels) for _, channels in picked), 0
+        for part, channels in picked:
+            piece = Piece(part, round_weights(part.weights, rounding), channels)
+
+            def progress(more: int, done: int = done) -> None:
+                follow(done + more, total)
+
+            progress(0)
+            try:
+                if problem == "quantization":
+                    assert bits is not None
+                    result, _ = quantize(
+                        piece, bits, method, rule=scale, time_limit=time_limit, seed=seed,
+                        pairs=pairs, progress=progress,
+                    )  # fmt: skip
+                else:
+                    k = choose_keep(piece.features, bits, "floor").parts[0][0] if bits else keep
+                    result = prune(
+                        piece, None if groups else k, method, time_limit=time_limit,
+                        pattern=groups, box=box, progress=progress,
+                    )  # fmt: skip
+            except Interrupted as stop:
+                result, stopped = stop.found, True
+            except KeyboardInterrupt:
+                if not results:
+                    raise
+                stopped = True
+                break
+            results.append((replace(piece, channels=channels[: len(result.lower)]), result))
+            if stopped:
+                break
+            done += len(channels)
+    console = Console()
+    what = f"{bits} bits" if bits is not None else f"keep {pattern or keep}"
+    what += "" if box is None else f" in a box of factor {box:g}"
+    console.print(f"{layer.source} {layer.layer}: {problem}, {what}, {method}", highlight=False)
+    console.print(_table(results))
+    solved = sum(len(piece.channels) for piece, _ in results)
+    if stopped:
+        console.print(
+            f"stopped: {solved} of {total} channels were solved, and the table is about them",
+            highlight=False,
+        )
+    notes = [note for _, result in results for note in result.notes]
+    if certificate is not None:
+        from bounds.certificate import write_certificate
+
+        with following("proofs"):
+            notes += write_certificate(
+                certificate, layer, [_solved(*one, rounding, pairs) for one in results]
+            )
+        console.print(f"certificate: {certificate}", highlight=False, soft_wrap=True)
+    for note in dict.fromkeys(notes):
+        console.print(f"note: {note}", highlight=False)
+    if stopped:
+        raise Interrupted(results)
+
+
+def check_asked(
+    problem: str,
+    method: str,
+    bits: int | None,
+    size: int,
+    scale: str,
+    rounding: str,
+    time_limit: float,
+    pairs: int,
+    box: float | None,
+) -> None:
+    """Refuse what cannot be asked, before anything is read: by the rules of a study's [solve]."""
+    from bounds.errors import ProblemError
     from bounds.problem.methods import check_problem_name
-    from bounds.problem.sparsity import choose_keep
     from bounds.study.plan.config import Solve, check
-    from bounds.study.run.solving import Piece, prune, quantize
-    from layers.dump.file import read_dump
 
     check_problem_name(problem)
-    # The rules of a study's [solve] hold here too, in the same words.
     check(
         Solve,
         {
@@ -68,54 +157,63 @@ def solve(
             "time_limit": time_limit,
         },
     )
-    groups = _one_size(problem, bits, keep, pattern)
-    if certificate is not None:
-        from bounds.certificate import load_verifier
-        from bounds.errors import ProblemError
+    if pairs and problem != "quantization":
+        raise ProblemError("--pairs is for quantization")
+    if box is not None and problem != "pruning":
+        raise ProblemError("--box is for pruning")
 
-        if groups is not None:
-            raise ProblemError("certificates know no N:M patterns; leave --pattern or this out")
-        load_verifier()  # a missing package is told now, not after hours of solving
-    _paired(problem, pairs)
-    layer = read_dump(dump)
-    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, collapse_padding=True)
+
+def check_certifiable(path: Path, pattern: tuple[int, int] | None, box: float | None) -> None:
+    """Say now, not after hours of solving, why there would be no certificate."""
+    import os
+
+    from bounds.certificate import load_verifier
+    from bounds.errors import CertificateError, ProblemError
+
+    for option, given in (("pattern", pattern), ("box", box)):
+        if given is not None:
+            raise ProblemError(f"certificates know no --{option}; leave it or --certificate out")
+    if path.is_dir():
+        raise CertificateError(f"--certificate {path} is a folder; name a file in it")
+    folder = next(parent for parent in path.absolute().parents if parent.exists())
+    if not (folder.is_dir() and os.access(folder, os.W_OK)):
+        raise CertificateError(
+            f"cannot write the certificate {path}: {folder} is no folder to write in"
+        )
+    load_verifier()
+
+
+def _solved(piece: Piece, found: Range, rounding: str, pairs: int) -> Solved:
+    """What a certificate is made of."""
+    from bounds.certificate import Solved
+    from bounds.problem.grid import Grid
+    from bounds.problem.sparsity import Sparse
+
+    constraint, chunk = found.constraint, piece.chunk
+    if isinstance(constraint, Grid):
+        bits, step = constraint.bits, constraint.steps(len(piece.channels))
+        return Solved(chunk, piece.channels, found, bits, step, None, rounding, pairs=pairs)
+    assert isinstance(constraint, Sparse)
+    return Solved(chunk, piece.channels, found, keep=constraint.keep, rounding=rounding)
+
+
+def _table(results: list[tuple[Piece, Range]]) -> Table:
+    """A line a chunk, and one for all of them."""
+    from rich.box import SIMPLE_HEAD
+    from rich.table import Table
+
+    table = Table(box=SIMPLE_HEAD, pad_edge=False, collapse_padding=True)
     for heading in ("chunk", "channels", "inputs", "attained dB", "bound dB", "error", "at least"):
         table.add_column(heading, justify="right")
     table.add_column("status")
-    found: list[Range] = []
-    solved: list[Solved] = []
-    for part, channels in _pick(layer, chunk, channel, size):
-        piece = Piece(part, round_weights(part.weights, rounding), channels)
-        step = k = None
-        if problem == "quantization":
-            assert bits is not None
-            result, step = quantize(
-                piece, bits, method, rule=scale, time_limit=time_limit, seed=seed, pairs=pairs
-            )
-        elif groups is not None:
-            result = prune(piece, None, method, time_limit=time_limit, pattern=groups)
-        else:
-            k = choose_keep(piece.features, bits, "floor").parts[0][0] if bits else keep
-            assert k is not None
-            result = prune(piece, k, method, time_limit=time_limit)
-        found.append(result)
-        if certificate is not None:
-            width = None if step is None else bits
-            solved.append(Solved(part, channels, result, width, step, k, rounding, pairs=pairs))
-        table.add_row(str(part.index), str(len(channels)), str(piece.features), *_cells([result]))
-    if len(found) > 1:
+    for piece, found in results:
+        cells = (str(n) for n in (piece.chunk.index, len(piece.channels), piece.features))
+        table.add_row(*cells, *_cells([found]))
+    if len(results) > 1:
+        found = [found for _, found in results]
         table.add_section()
         table.add_row("all", str(sum(len(r.energy) for r in found)), "", *_cells(found))
-    what = f"{bits} bits" if bits is not None else f"keep {pattern or keep}"
-    console = Console()
-    console.print(f"{layer.source} {layer.layer}: {problem}, {what}, {method}", highlight=False)
-    console.print(table)
-    notes = [note for result in found for note in result.notes]
-    if certificate is not None:
-        notes += write_certificate(certificate, layer, solved)
-        console.print(f"certificate: {certificate}", highlight=False, soft_wrap=True)
-    for note in dict.fromkeys(notes):
-        console.print(f"note: {note}", highlight=False)
+    return table
 
 
 def _one_size(
@@ -136,14 +234,6 @@ def _one_size(
     if not (colon and most.isdecimal() and size.isdecimal()):
         raise ProblemError(f"--pattern takes N:M, such as 2:4, not {pattern!r}")
     return int(most), int(size)
-
-
-def _paired(problem: str, pairs: int) -> None:
-    """Two-variable cuts belong to quantization, whose own rules judge the rest."""
-    from bounds.errors import ProblemError
-
-    if pairs and problem != "quantization":
-        raise ProblemError("--pairs is for quantization")
 
 
 def _pick(
@@ -200,11 +290,20 @@ def _cells(ranges: list[Range]) -> list[str]:
 
 
 def methods() -> None:
-    """List the methods for both problems."""
+    """List the methods for both problems: what each proves, takes, and costs."""
+    from rich.box import SIMPLE_HEAD
     from rich.console import Console
+    from rich.table import Table
 
     from bounds.problem.methods import PROBLEMS
-    from bounds.problem.methods import methods as known
+    from bounds.problem.methods import table as known
 
     for problem in PROBLEMS:
-        Console().print(f"{problem}: {', '.join(known(problem))}", highlight=False)
+        shown = Table(box=SIMPLE_HEAD, pad_edge=False, title=problem, title_justify="left")
+        for heading in ("method", "proves", "does", "takes", "costs"):
+            shown.add_column(heading, overflow="fold")
+        for method in known(problem):
+            needs = f"; needs {method.needs}" if method.needs else ""
+            takes = ", ".join(sorted(method.takes))
+            shown.add_row(method.name, method.proves, method.does, takes, method.costs + needs)
+        Console().print(shown)

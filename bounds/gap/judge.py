@@ -9,19 +9,22 @@ own error, which the Gram blocks between chunks enter, is told beside it, withou
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from bounds.errors import ProblemError, SolverError
+from bounds.errors import Interrupted, ProblemError, SolverError
 from bounds.gap.steps import infer_steps, to_codes
 from bounds.gap.stored import Stored, as_stored
 from bounds.linalg.forms import form
+from bounds.problem.answer import answer
+from bounds.problem.attempt import Options
+from bounds.problem.constraint import Constraint
 from bounds.problem.gram import check_problem, round_weights
-from bounds.problem.grid import RULES, check_scale, choose_scale, integer_range
+from bounds.problem.grid import RULES, Grid, check_scale, choose_scale, integer_range
 from bounds.problem.limits import DEFAULT_SECONDS, Limits
 from bounds.problem.methods import PRUNING, QUANTIZATION
 from bounds.problem.range import (
@@ -35,12 +38,14 @@ from bounds.problem.range import (
     decibels,
     snr,
 )
+from bounds.problem.sparsity import Sparse
 
 if TYPE_CHECKING:
     from layers.dump.file import Chunk, LayerDump
 
 Floats = NDArray[np.float64]
 Bools = NDArray[np.bool_]
+Ints = NDArray[np.int64]
 
 #: Words for ``scale`` and ``keep``: taken from the solution itself.
 INFER = "infer"
@@ -57,6 +62,7 @@ class Gap(Bounded):
         energy, error: (channels,) uncompressed output, and the solution's error.
         lower, upper: (channels,) proven lower bound, and the best error attained here.
         fits: (channels,) whether the solution fulfils the demand; the bound holds only then.
+        solved, asked: (channels,) chunks that were judged, and that there are; fewer after a stop.
         misfits: weights off the grid, or chunks of a channel with too many nonzeros.
         pieces: of how many weights, or chunks of a channel.
         statuses: how many chunks of a channel are exact, certified, heuristic.
@@ -72,6 +78,8 @@ class Gap(Bounded):
     lower: Floats
     upper: Floats
     fits: Bools
+    solved: Ints
+    asked: Ints
     misfits: int
     pieces: int
     statuses: dict[str, int]
@@ -81,17 +89,22 @@ class Gap(Bounded):
     heldout_error: Floats | None
 
     @property
+    def known(self) -> Bools:
+        """(channels,) which fit, and were judged in a chunk at least."""
+        return self.fits & (self.solved > 0)
+
+    @property
     def channel_gaps(self) -> Floats:
-        """(channels,) at most so many dB from optimal; NaN where the solution does not fit."""
+        """(channels,) at most so many dB from optimal; NaN where it is not known."""
         gaps = list(map(distance, self.error, self.lower, self.energy))
-        return np.where(self.fits, gaps, np.nan)
+        return np.where(self.known, gaps, np.nan)
 
     @property
     def gap(self) -> float:
         """At most so many dB from optimal, over the channels that fit; NaN if none does."""
-        if not self.fits.any():
+        if not self.known.any():
             return math.nan
-        sums = (float(v[self.fits].sum()) for v in (self.error, self.lower, self.energy))
+        sums = (float(v[self.known].sum()) for v in (self.error, self.lower, self.energy))
         return distance(*sums)
 
     @property
@@ -150,7 +163,7 @@ def gap(
         time_limit: seconds per channel; None for no limit.
         rounding: ``"fp16"`` compares with weights rounded to half precision, as studies do;
             ``"bf16"`` with weights rounded to bfloat16.
-        progress: told the chunks done and their number.
+        progress: told how many problems of one channel and chunk are done, and of how many.
 
     Raises:
         ProblemError: neither or both of bits and keep, weights that are not the layer's, an unknown
@@ -159,35 +172,39 @@ def gap(
         SolverError: an error below the bound, which would refute the bound; or SCIP (method
             ``scip``) stopped without an answer.
         DumpError: the dump does not hold chunks of this size.
+        Interrupted: Ctrl-C when some channels were judged; it has the ``Gap`` of what was.
     """
     stored = check_weights(layer, compressed)
     given, accuracy = np.array(stored.values, np.float64), stored.accuracy
     Limits(time_limit)  # refused before anything is solved
     original = round_weights(np.array(layer.weights, np.float64), rounding)
     demand = _demand(bits, scale, keep, given, accuracy)
+    chunks = layer.chunks(size)
+    solved, asked = np.zeros(layer.channels, np.int64), np.zeros(layer.channels, np.int64)
+    for chunk in chunks:
+        asked[chunk.channels] += 1
+    pieces, stopped = _pieces(
+        demand, chunks, original, given, method, Options(Limits(time_limit)),
+        lambda done: progress(done, int(asked.sum())),
+    )  # fmt: skip
     totals = {name: np.zeros(layer.channels) for name in ("energy", "error", "lower", "upper")}
     fits = np.ones(layer.channels, bool)
-    misfits = 0
+    misfits = things = 0
     statuses: dict[str, int] = dict.fromkeys((EXACT, CERTIFIED, HEURISTIC), 0)
-    chunks = layer.chunks(size)
     judged = np.array(given)
-    for number, chunk in enumerate(chunks):
-        rows, columns = chunk.channels, chunk.features
-        w = original[rows, columns]
-        v, wrong, ranges = demand.judge(chunk, w, given[rows, columns], method, time_limit)
-        judged[rows, columns] = v
-        problem = check_problem(chunk.gram, w)
-        totals["energy"][rows] += problem.energy
-        totals["error"][rows] += problem.errors(v)
-        for where, found in ranges:
-            inside = np.arange(rows.start, rows.stop)[where]
-            totals["lower"][inside] += found.lower
-            totals["upper"][inside] += found.upper
-            for status in statuses:
-                statuses[status] += found.count(status)
-        fits[rows] &= wrong == 0
-        misfits += int(wrong.sum())
-        progress(number + 1, len(chunks))
+    for piece in pieces:
+        inside, found = piece.channels, piece.found
+        judged[inside, piece.features] = piece.weights
+        totals["energy"][inside] += found.energy
+        totals["error"][inside] += found.problem.errors(piece.weights)
+        totals["lower"][inside] += found.lower
+        totals["upper"][inside] += found.upper
+        for status in statuses:
+            statuses[status] += found.count(status)
+        solved[inside] += 1
+        fits[inside] &= piece.wrong == 0
+        misfits += int(piece.wrong.sum())
+        things += piece.weights.size if demand.problem == QUANTIZATION else len(inside)
     slack = 2 * TOLERANCE * totals["lower"] + ENERGY_FLOOR * totals["energy"]
     below = fits & (totals["error"] < totals["lower"] - slack)
     if below.any():
@@ -195,16 +212,17 @@ def gap(
             f"channel {int(np.argmax(below))} has an error below the proven bound, which refutes "
             "the bound; please report this dump and these weights"
         )
-    pieces = given.size if demand.problem == QUANTIZATION else _channel_chunks(chunks)
     whole = layer.block_width is None or layer.block_width >= layer.features
     blocks = (layer.gram_blocks[0], layer.heldout_blocks[0]) if whole else (None, None)
     calibration, heldout = (_whole(layer, block, original, judged) for block in blocks)
-    return Gap(
+    result = Gap(
         problem=demand.problem,
         demand=demand.words,
         fits=fits,
+        solved=solved,
+        asked=asked,
         misfits=misfits,
-        pieces=pieces,
+        pieces=things,
         statuses=statuses,
         layer_energy=calibration[0],
         layer_error=calibration[1],
@@ -212,6 +230,62 @@ def gap(
         heldout_error=heldout[1],
         **totals,
     )
+    if stopped:
+        raise Interrupted(result)
+    return result
+
+
+@dataclass(frozen=True)
+class _Piece:
+    """Some channels (some,) of the layer in one chunk, solved.
+
+    ``weights`` (some, n) are compared with the range, in which ``wrong`` (some,) things are wrong.
+    """
+
+    channels: Ints
+    features: slice
+    weights: Floats
+    wrong: Ints
+    found: Range
+
+
+def _pieces(
+    demand: _Grid | _Kept,
+    chunks: list[Chunk],
+    original: Floats,
+    given: Floats,
+    method: str,
+    options: Options,
+    progress: Callable[[int], None],
+) -> tuple[list[_Piece], bool]:
+    """What is solved, and whether Ctrl-C ended it early; that counts once something is solved."""
+    pieces: list[_Piece] = []
+    done = 0
+    try:
+        for chunk in chunks:
+            rows, columns = chunk.channels, chunk.features
+            w = original[rows, columns]
+            v, wrong, parts = demand.judge(w, given[rows, columns], rows)
+            problem = check_problem(chunk.gram, w)
+            for where, constraint in parts:
+                stopped = False
+                try:
+                    found = answer(
+                        problem.rows(where), constraint, method, options,
+                        progress=lambda more, done=done: progress(done + more),
+                    )  # fmt: skip
+                except Interrupted as stop:
+                    found, stopped = stop.found, True
+                kept = where[: len(found.lower)]
+                pieces.append(_Piece(rows.start + kept, columns, v[kept], wrong[kept], found))
+                if stopped:
+                    return pieces, True
+                done += len(where)
+    except KeyboardInterrupt:
+        if not pieces:
+            raise
+        return pieces, True
+    return pieces, False
 
 
 def check_weights(layer: LayerDump, compressed: ArrayLike | Stored) -> Stored:
@@ -233,10 +307,6 @@ def check_weights(layer: LayerDump, compressed: ArrayLike | Stored) -> Stored:
     return Stored(array.reshape(layer.weights.shape), stored.accuracy)
 
 
-def _channel_chunks(chunks: list[Chunk]) -> int:
-    return sum(chunk.channels.stop - chunk.channels.start for chunk in chunks)
-
-
 def _whole(
     layer: LayerDump, block: Floats | None, original: Floats, judged: Floats
 ) -> tuple[Floats, Floats] | tuple[None, None]:
@@ -252,9 +322,9 @@ def _whole(
     return np.maximum(energy, 0.0), np.maximum(error, 0.0)
 
 
-#: What a chunk is judged to: the weights (channels, n) that are compared, how many things are wrong
-#: per channel (channels,), and ranges of some of its channels each.
-Judgement = tuple[Floats, NDArray[np.int64], list[tuple[NDArray[np.int64], Range]]]
+#: What a chunk is held against: the weights (channels, n) that are compared, how many things are
+#: wrong per channel (channels,), and the constraint of some of its channels each.
+Judgement = tuple[Floats, Ints, Sequence[tuple[Ints, Constraint]]]
 
 
 @dataclass(frozen=True)
@@ -268,23 +338,16 @@ class _Grid:
     words: str
     problem: str = QUANTIZATION
 
-    def judge(
-        self, chunk: Chunk, w: Floats, given: Floats, method: str, time_limit: float | None
-    ) -> Judgement:
-        from bounds.quantization.solve import quantization_range
-
+    def judge(self, w: Floats, given: Floats, channels: slice) -> Judgement:
         if self.rule is not None:
             steps = check_scale(choose_scale(w, self.bits, self.rule), len(w))
         else:
             assert self.steps is not None
-            steps = self.steps[chunk.channels]
+            steps = self.steps[channels]
         codes, on_grid = to_codes(given, steps, self.bits, self.accuracy)
         # On the grid but for rounding is on the grid: the codes are what the solution means.
         v = np.where(on_grid, steps[:, None] * codes, given)
-        found = quantization_range(
-            chunk.gram, w, bits=self.bits, scale=steps, method=method, time_limit=time_limit
-        )
-        return v, (~on_grid).sum(axis=1), [(np.arange(len(w)), found)]
+        return v, (~on_grid).sum(axis=1), [(np.arange(len(w)), Grid.uniform(self.bits, steps))]
 
 
 @dataclass(frozen=True)
@@ -295,21 +358,11 @@ class _Kept:
     words: str
     problem: str = PRUNING
 
-    def judge(
-        self, chunk: Chunk, w: Floats, given: Floats, method: str, time_limit: float | None
-    ) -> Judgement:
-        from bounds.pruning.solve import pruning_range
-
+    def judge(self, w: Floats, given: Floats, channels: slice) -> Judgement:
         kept = (given != 0).sum(axis=1)
         most = kept if self.most is None else np.full(len(w), min(self.most, w.shape[1]))
-        ranges = []
-        for k in np.unique(most):
-            where = np.flatnonzero(most == k)
-            found = pruning_range(
-                chunk.gram, w[where], keep=int(k), method=method, time_limit=time_limit
-            )
-            ranges.append((where, found))
-        return given, (kept > most).astype(np.int64), ranges
+        parts = [(np.flatnonzero(most == k), Sparse(int(k))) for k in np.unique(most)]
+        return given, (kept > most).astype(np.int64), parts
 
 
 def _demand(
@@ -347,4 +400,4 @@ def worst_channels(found: Gap, count: int) -> Iterator[int]:
     """Channels that fit, those with the largest gap first."""
     gaps = np.where(np.isnan(found.channel_gaps), -np.inf, found.channel_gaps)
     order = np.argsort(-gaps, kind="stable")
-    return (int(channel) for channel in order[:count] if found.fits[channel])
+    return (int(channel) for channel in order[:count] if found.known[channel])

@@ -51,7 +51,7 @@ class Problem:
         """Number of inputs, dead ones included."""
         return self.weights.shape[1]
 
-    def rows(self, rows: slice) -> Problem:
+    def rows(self, rows: slice | NDArray[np.int64]) -> Problem:
         """The problem of some of the channels."""
         return replace(self, weights=self.weights[rows], energy=self.energy[rows])
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -15,6 +15,8 @@ from layers.capture.lowering import lower
 from layers.dump.geometry import Geometry
 from layers.errors import CaptureError
 
+#: Told of a layer that cannot be captured, and why.
+Reject = Callable[[str, CaptureError], object]
 Part = Literal["calibration", "heldout"]
 
 
@@ -47,7 +49,11 @@ class Collector:
     """Lowers what it is shown at once and keeps only Gram sums and weights."""
 
     def __init__(
-        self, names: Sequence[str], blocks: Blocks = "auto", plain_unfold: bool = False
+        self,
+        names: Sequence[str],
+        blocks: Blocks = "auto",
+        plain_unfold: bool = False,
+        reject: Reject | None = None,
     ) -> None:
         """Prepare for the named layers.
 
@@ -55,10 +61,14 @@ class Collector:
             names: of the layers.
             blocks: as in ``layers.capture.gram.block_width``.
             plain_unfold: take ``Geometry.plain`` instead of what is executed.
+            reject: told of a layer that cannot be captured, which is then left out; without it the
+                first such layer is an error.
         """
         self.names = list(names)
         self.plain_unfold = plain_unfold
         self.blocks: Blocks = blocks
+        self.reject = reject
+        self.rejected: set[str] = set()
         self.part: Part = "calibration"
         self.image = ""
         self._weights: dict[str, tuple[Geometry, Tensor]] = {}
@@ -80,6 +90,24 @@ class Collector:
         Raises:
             CaptureError: NaN or infinite activations, or weights that change between images.
         """
+        if name in self.rejected:
+            return
+        try:
+            self._observe(name, x, weight, geometry)
+        except CaptureError as error:
+            self.fail(name, error)
+
+    def fail(self, name: str, error: CaptureError) -> None:
+        """Leave a layer out, or raise ``error`` if nobody wants to hear of it."""
+        if self.reject is None:
+            raise error
+        if name not in self.rejected:
+            self.rejected.add(name)
+            for part in ("calibration", "heldout"):
+                self._sums.pop((name, part), None)
+            self.reject(name, error)
+
+    def _observe(self, name: str, x: Tensor, weight: Tensor, geometry: Geometry) -> None:
         if not torch.isfinite(x).all():
             raise CaptureError(
                 f"layer {name!r} sees NaN or infinite activations for image {self.image}; "
@@ -108,12 +136,19 @@ class Collector:
             raise CaptureError(f"layer {name!r}, image {self.image}: {error}") from error
 
     def results(self) -> list[CapturedLayer]:
-        """Every layer, in the order of ``names``.
+        """Every layer that was not left out, in the order of ``names``.
 
         Raises:
             CaptureError: a layer without rows in one of the parts, or weights beyond float32.
         """
-        return [self._result(name) for name in self.names]
+        found = []
+        for name in self.names:
+            if name not in self.rejected:
+                try:
+                    found.append(self._result(name))
+                except CaptureError as error:
+                    self.fail(name, error)
+        return found
 
     def _result(self, name: str) -> CapturedLayer:
         for part in ("calibration", "heldout"):

@@ -7,7 +7,7 @@ from contextlib import contextmanager
 
 import torch
 
-from layers.capture.collector import CapturedLayer, Collector, Part
+from layers.capture.collector import CapturedLayer, Collector, Part, Reject
 from layers.capture.gram import Blocks
 from layers.errors import CaptureError
 from layers.images.calibration import Calibration, CalibrationImage
@@ -25,6 +25,7 @@ def capture_layers(
     blocks: Blocks = "auto",
     plain_unfold: bool = False,
     progress: Progress | None = None,
+    reject: Reject | None = None,
 ) -> list[CapturedLayer]:
     """Weights and Gram matrices of several layers, in one pass over the images.
 
@@ -39,6 +40,8 @@ def capture_layers(
             ``layers.capture.gram.block_width``.
         plain_unfold: ignore stride, padding and dilation, see ``Geometry.plain``.
         progress: called with (images done, images in all, image name).
+        reject: called with a layer that cannot be captured and the CaptureError that says why; the
+            others are captured all the same. Without it that error is raised.
 
     Raises:
         CaptureError: a layer that is unknown, unsupported, never fired, fired more than once,
@@ -48,7 +51,7 @@ def capture_layers(
     resolved = list(dict.fromkeys(source.resolve(name) for name in names))
     if not resolved:
         raise CaptureError("no layer was named; list_layers shows what there is")
-    collector = Collector(resolved, blocks, plain_unfold)
+    collector = Collector(resolved, blocks, plain_unfold, reject)
     todo: list[tuple[Part, CalibrationImage]] = [
         *(("calibration", image) for image in calibration.images),
         *(("heldout", image) for image in calibration.heldout),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from difflib import get_close_matches
+from fnmatch import fnmatchcase
 
 from layers.errors import CaptureError
 
@@ -33,6 +34,23 @@ def resolve_name(wanted: str, names: Sequence[str], source: str) -> str:
             "write more of the name"
         )
     raise CaptureError(f"{source} has no layer {wanted!r}; {_hint(wanted, names)}")
+
+
+def is_pattern(wanted: str) -> bool:
+    """Whether a name has a wildcard of the shell in it: ``*``, ``?`` or ``[``."""
+    return any(sign in wanted for sign in "*?[")
+
+
+def match_names(wanted: str, names: Sequence[str], source: str) -> list[str]:
+    """Every layer that a pattern such as ``features.*.conv`` stands for; ``*`` matches dots too.
+
+    Raises:
+        CaptureError: no layer matches.
+    """
+    found = [name for name in dict.fromkeys(names) if fnmatchcase(name, wanted)]
+    if not found:
+        raise CaptureError(f"no layer of {source} matches {wanted!r}; {_hint(wanted, names)}")
+    return found
 
 
 def _hint(wanted: str, names: Sequence[str]) -> str:

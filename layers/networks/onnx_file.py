@@ -46,7 +46,12 @@ class OnnxSource(Source):
     ) -> Iterator[Callable[[np.ndarray], None]]:
         """As ``Source.runner``: only the part of the graph that feeds the layers is run."""
         chosen = {name: self.table[name] for name in names}
-        calls = {name: layer.read(self.model) for name, layer in chosen.items()}
+        calls = {}
+        for name, layer in chosen.items():
+            try:
+                calls[name] = layer.read(self.model)
+            except CaptureError as error:
+                collector.fail(name, error)
         fed, dtype, _ = graph_input(self.model.graph, self.name)
         # query, key and value share one input: ask for it once. The graph's own input is at hand.
         wanted = list(dict.fromkeys(layer.input for layer in chosen.values()))

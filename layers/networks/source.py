@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from layers.dump.geometry import Geometry
+    from layers.errors import CaptureError
 
 
 class Collector(Protocol):
@@ -26,6 +27,10 @@ class Collector(Protocol):
 
     def observe(self, name: str, x: Tensor, weight: Tensor, geometry: Geometry) -> None:
         """One call of layer ``name``: its input and the weight used."""
+        ...
+
+    def fail(self, name: str, error: CaptureError) -> None:
+        """Layer ``name`` cannot be captured; raises ``error`` if it has to be."""
         ...
 
 

@@ -87,7 +87,10 @@ class TorchSource(Source):
             with torch.no_grad(), recorder:
                 self.module(x.to(reference.device, reference.dtype))
             for name, module in watched.items():
-                recorder.check(name, module, collector.image)
+                try:
+                    recorder.check(name, module, collector.image)
+                except CaptureError as error:
+                    collector.fail(name, error)
 
         with ExitStack() as stack:
             stack.callback(_restore_modes, {m: m.training for m in self.module.modules()})

@@ -180,3 +180,43 @@ def test_plain_unfolding_ignores_stride_and_padding(images: Path, tmp_path: Path
     extract(TINY, ["stem"], images, tmp_path, plain_unfold=True, progress=counter)
     extract(TINY, ["stem"], images, tmp_path, progress=counter)
     assert counter.events == []
+
+
+ATTENTION = "tests.layers.tiny:attention"
+
+
+def test_a_layer_that_cannot_be_captured_is_named_and_the_others_written(
+    images: Path, tmp_path: Path
+) -> None:
+    said: dict[str, str] = {}
+    counter = Counter()
+
+    def reject(name: str, error: CaptureError) -> None:
+        assert name not in said
+        said[name] = str(error)
+
+    paths = extract(ATTENTION, ["*"], images, tmp_path, progress=counter, reject=reject)
+    assert [read_dump(path).layer for path in paths] == ["stem", "blocks.0", "blocks.1"]
+    assert set(said) == {"attention.out_proj", "broken"}
+    assert "never fired" in said["attention.out_proj"] and "NaN" in said["broken"]
+    # The numbers are those of layers captured without bad company.
+    [alone] = extract(ATTENTION, ["blocks.1"], images, tmp_path / "alone")
+    both = read_dump(alone), read_dump(paths[2])
+    np.testing.assert_array_equal(both[0].gram_blocks[0], both[1].gram_blocks[0])
+    assert both[0].rows == both[1].rows
+
+
+def test_a_layer_asked_for_by_name_raises_unless_somebody_listens(
+    images: Path, tmp_path: Path
+) -> None:
+    with pytest.raises(CaptureError, match="never fired"):
+        extract(ATTENTION, ["stem", "attention.out_proj"], images, tmp_path / "dumps")
+    assert not (tmp_path / "dumps").exists()
+
+
+def test_patterns(images: Path, tmp_path: Path) -> None:
+    wanted = ["blocks.1", "blocks.*", "st?m"]
+    paths = extract(ATTENTION, wanted, images, tmp_path)
+    assert [read_dump(path).layer for path in paths] == ["blocks.1", "blocks.0", "stem"]
+    with pytest.raises(CaptureError, match=r"no layer of .* matches 'block\.\*'.*blocks\.0"):
+        extract(ATTENTION, ["block.*"], images, tmp_path)

@@ -42,6 +42,31 @@ def network() -> tuple[nn.Module, Preprocessing]:
     return net, Preprocessing(size=32, resize=36)
 
 
+class Attention(nn.Module):
+    """A convolution, attention whose out_proj torch never calls, and a Linear that sees NaN."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.stem = nn.Conv2d(3, 8, 8, stride=8)
+        self.attention = nn.MultiheadAttention(8, 2, batch_first=True)
+        self.broken = nn.Linear(8, 4)
+        self.blocks = nn.ModuleList([nn.Linear(8, 8), nn.Linear(8, 8)])
+
+    def forward(self, x: Tensor) -> Tensor:
+        tokens = self.stem(x).flatten(2).transpose(1, 2)
+        tokens = self.attention(tokens, tokens, tokens)[0]
+        for block in self.blocks:
+            tokens = block(tokens)
+        return self.broken(tokens * torch.nan)
+
+
+def attention() -> tuple[nn.Module, Preprocessing]:
+    """A network two of whose layers cannot be captured."""
+    with torch.random.fork_rng():
+        torch.manual_seed(8)
+        return Attention(), Preprocessing(size=32, resize=36)
+
+
 def write_images(folder: Path, count: int = 6, seed: int = 0) -> Path:
     """Smooth random photographs 48 x 40, ``image_00.png`` and on."""
     folder.mkdir(parents=True, exist_ok=True)

@@ -92,6 +92,10 @@ def _hard(problem: str) -> Iterator[tuple[Any, Any, dict[str, Any]]]:
 
     inputs = rng.normal(size=(45, 40))
     gram, weights = inputs.T @ inputs, rng.normal(size=(2, 40))
+    stiff = np.linalg.qr(rng.normal(size=(27, 27)))[0] * np.geomspace(1, 1e-3, 27)
+    if problem == QUANTIZATION:
+        for some in (weights[:, :27], weights[:1, :27], 4 * weights[:, :27]):
+            yield stiff @ stiff.T, some, {"bits": 4, "scale": 0.2, "node_limit": 60_000}
     for rows in (weights, weights[:1]):
         if problem == QUANTIZATION:
             yield gram, rows, {"bits": 4, "scale": 0.3, "node_limit": 600_000}

@@ -5,14 +5,17 @@ from __future__ import annotations
 import subprocess
 import sys
 from dataclasses import replace
+from inspect import signature
 from pathlib import Path
 
+import numpy as np
 import pytest
 
-from bounds import quantization_range
+from bounds import pruning_range, quantization_range
 from bounds.cli import main
 from bounds.problem.gram import round_weights
 from bounds.problem.grid import choose_scale
+from bounds.problem.methods import table
 from bounds.results.ranges import load_rows
 from bounds.study import format_study
 from layers.dump.file import dump_path, read_dump
@@ -101,9 +104,36 @@ def test_unknown_command_is_refused(cli):
 def test_methods(cli):
     code, out, _ = cli("methods")
     assert code == 0
-    quantization, pruning = out.splitlines()
-    assert quantization.startswith("quantization: rtn") and "exact" in quantization
-    assert pruning.startswith("pruning: magnitude,") and "perspective" in pruning
+    first, second = out.split("\npruning")
+    for kind, text in (("quantization", first), ("pruning", second)):
+        rows = {line.split()[0]: line for line in text.splitlines() if line.strip()}
+        for method in table(kind):
+            assert rows[method.name].split()[1] == method.proves
+            assert all(what in text for what in method.takes)
+            assert method.costs and method.costs.split()[0] in rows[method.name]
+    assert "pyscipopt" in second
+
+
+def test_methods_are_there_at_once():
+    """No solver is loaded for a table of words."""
+    program = (
+        "import sys\n"
+        "from bounds.cli import main\n"
+        "try:\n    main(['methods'])\n"
+        "except SystemExit as stop:\n    assert not stop.code\n"
+        "slow = {'numpy', 'torch', 'numba', 'cvxpy', 'scipy', 'matplotlib', 'pyarrow'}\n"
+        "assert not slow & set(sys.modules), slow & set(sys.modules)\n"
+    )
+    subprocess.run([sys.executable, "-c", program], check=True, capture_output=True, timeout=60)
+
+
+def test_the_time_limit_is_that_of_python():
+    from bounds.cli.judging import gap
+    from bounds.cli.solving import solve
+    from bounds.problem.limits import DEFAULT_SECONDS
+
+    for command in (gap, solve):  # a number of its own, for numpy comes with the other
+        assert signature(command).parameters["time_limit"].default == DEFAULT_SECONDS
 
 
 def test_layers(cli):
@@ -129,9 +159,29 @@ def test_extract(cli, images, tmp_path):
     assert [path.stat().st_mtime_ns for path in paths] == before
 
 
+def test_extract_all_names_what_it_leaves_out(cli, images, tmp_path):
+    source = "tests.layers.tiny:attention"
+    at = ("--images", images, "--out", tmp_path, "--heldout", 2)
+    code, out, errors = cli("extract", source, "--all", *at)
+    assert code == 0
+    names = [read_dump(Path(line)).layer for line in out.splitlines()]
+    assert names == ["stem", "blocks.0", "blocks.1"]
+    assert errors.count("left out") == 2 and "'attention.out_proj'" in errors
+    assert cli("extract", source, "blocks.*", *at)[:2] == (
+        0,
+        "\n".join(out.splitlines()[1:]) + "\n",
+    )
+    # A layer asked for by its name is missed.
+    code, named, errors = cli("extract", source, "stem", "broken", *at)
+    assert code == 1 and named.splitlines() == out.splitlines()[:1] and "'broken'" in errors
+
+
 def test_extract_refuses(cli, images, tmp_path):
     at = ("--images", images, "--out", tmp_path / "out", "--heldout", 2)
     refused(cli("extract", TINY, "heed", *at), "heed", "head")
+    refused(cli("extract", TINY, "he?d.x", *at), "he?d.x", "head")
+    refused(cli("extract", TINY, *at), "--all", "layerbounds layers")
+    refused(cli("extract", TINY, "head", "--all", *at), "--all")
     refused(cli("extract", TINY, "head", "--images", tmp_path / "none"), "none", "does not exist")
     refused(cli("extract", TINY, "head", *at[:4], "--heldout", 6), "6")
     assert not (tmp_path / "out").exists()
@@ -196,10 +246,49 @@ def test_solve_grouped_channel(cli, images, tmp_path):
         (("--bits", "4", "--scale", "best"), ("minmax-channel",)),
         (("--bits", "4", "--rounding", "fp8"), ("fp16, bf16, none",)),
         (("--bits", "4", "--time-limit", "-1"), ("positive",)),
+        (("--bits", "4", "--box", "2"), ("--box", "pruning")),
+        (("--problem", "pruning", "--keep", "3", "--box", "-2"), ("box", "positive", "-2")),
+        (("--problem", "pruning", "--keep", "3", "--pairs", "2"), ("--pairs",)),
     ],
 )
 def test_solve_refuses(cli, head, arguments, parts):
     refused(cli("solve", head, *arguments), *parts)
+
+
+def test_solve_in_a_box(cli, head):
+    """The box is that of all the chunk's weights, whichever channel is solved."""
+    arguments = ("solve", head, "--problem", "pruning", "--size", 12, "--keep", 3, "--box", 0.3)
+    chunk = read_dump(head).chunks(12)[0]
+    weights = round_weights(chunk.weights, "fp16")
+    found = pruning_range(chunk.gram, weights, keep=3, box=0.3)
+    free = pruning_range(chunk.gram, weights, keep=3)
+    assert (found.upper > free.upper).any()
+    code, out, _ = cli(*arguments)
+    assert code == 0 and "in a box of factor 0.3" in out
+    assert f"{found.upper.sum():.6g}" in out and f"{found.lower.sum():.6g}" in out
+    channel = int(np.argmax(found.upper - free.upper))
+    code, out, _ = cli(*arguments, "--channel", channel)
+    assert code == 0 and f"{found.upper[channel]:.6g}" in out
+
+
+@pytest.mark.parametrize(
+    ("extra", "parts"),
+    [
+        (("--certificate", "DIR"), ("folder", "name a file")),
+        (("--certificate", "FILE/below.jsonl"), ("cannot write", "FILE")),
+        (("--certificate", "DIR/c.jsonl", "--pattern", "2:4"), ("--pattern",)),
+        (("--certificate", "DIR/c.jsonl", "--keep", "3", "--box", "2"), ("--box",)),
+    ],
+)
+def test_what_cannot_be_certified_is_told_before_solving(
+    cli, head, tmp_path, extra, parts, monkeypatch
+):
+    (tmp_path / "FILE").write_text("")
+    (tmp_path / "DIR").mkdir()
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("bounds.study.run.solving.answer", lambda *_, **__: pytest.fail("solved"))
+    size = () if "--pattern" in extra or "--keep" in extra else ("--keep", "3")
+    refused(cli("solve", head, "--problem", "pruning", *size, *extra), *parts)
 
 
 def test_solve_refuses_what_is_no_dump(cli, tmp_path):

@@ -13,7 +13,7 @@ import torch
 from safetensors.torch import save_file as save_torch
 
 from bounds import pruning_range, quantization_range
-from bounds.errors import MethodError, ProblemError, SolverError
+from bounds.errors import Interrupted, MethodError, ProblemError, SolverError
 from bounds.gap.files import read_weights
 from bounds.gap.judge import distance, gap, worst_channels
 from bounds.gap.steps import infer_steps, to_codes
@@ -250,15 +250,15 @@ def test_weights_that_are_not_the_layers_are_refused():
 
 
 def test_an_error_below_the_bound_refutes_the_bound(monkeypatch):
-    import bounds.quantization.solve as solvers
+    from bounds.gap import judge
 
-    real = solvers.quantization_range
+    real = judge.answer
 
     def wrong(*args, **kwargs):
         found = real(*args, **kwargs)
         return replace(found, lower=found.upper + 1)
 
-    monkeypatch.setattr(solvers, "quantization_range", wrong)
+    monkeypatch.setattr(judge, "answer", wrong)
     with pytest.raises(SolverError, match=r"channel 0 .* refutes"):
         gap(TWINS, np.array([[0.5, 0.5]]), bits=3, scale=0.25)
 
@@ -267,6 +267,45 @@ def test_distance():
     assert distance(2.0, 1.0, 9.0) == pytest.approx(3.0103, abs=1e-4)
     assert distance(0.0, 0.0, 9.0) == 0.0 and distance(1.0, 0.0, 9.0) == math.inf
     assert distance(1e-14, 0.0, 1.0) == 0.0, "no more than rounding of the Gram itself"
+
+
+def test_a_stop_leaves_a_gap_of_what_was_judged(head):
+    """Numbers of the chunks and channels that were finished, and of no others."""
+    compressed = np.zeros_like(head.weights)
+    told: list[tuple[int, int]] = []
+
+    def stop(done: int, total: int) -> None:
+        told.append((done, total))
+        if done > 30:
+            raise KeyboardInterrupt
+
+    with pytest.raises(Interrupted) as stopped:
+        gap(head, compressed, keep=3, size=12, method="swap", progress=stop)
+    found = stopped.value.found
+    solved = int(found.solved.sum())
+    assert 30 < solved < int(found.asked.sum()) == told[-1][1] == 48
+    assert sum(found.statuses.values()) == found.pieces == solved
+    for channel, count in enumerate(found.solved):
+        energy = sum(
+            float(np.einsum("i,ij,j", row, chunk.gram, row))
+            for chunk in head.chunks(12)[:count]
+            for row in [chunk.weights[channel].astype(np.float64)]
+        )
+        # All weights are zero: the error is the energy.
+        np.testing.assert_allclose([found.energy[channel], found.error[channel]], energy)
+    whole = gap(head, compressed, keep=3, size=12, method="swap")
+    assert (whole.solved == whole.asked).all() and (found.upper <= whole.upper).all()
+
+
+def test_channels_that_were_not_judged_have_no_gap(head):
+    def stop(done: int, total: int) -> None:
+        raise KeyboardInterrupt
+
+    with pytest.raises(Interrupted) as stopped:
+        gap(head, np.zeros_like(head.weights), keep=3, size=12, method="obs", progress=stop)
+    found = stopped.value.found
+    assert found.solved.tolist() == [1] + [0] * 11
+    assert np.isnan(found.channel_gaps[1:]).all() and list(worst_channels(found, 9)) == [0]
 
 
 @pytest.mark.parametrize("bits", [2, 3, 4, 6, 8])
