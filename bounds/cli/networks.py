@@ -57,6 +57,8 @@ def extract(
     wanted = list(layer or ())
     if every == bool(wanted):
         raise CaptureError("name layers, or give --all; `layerbounds layers` lists what there is")
+    # With no other layer to go on with, what is wrong with it is an error like any other.
+    alone = len(wanted) == 1 and not is_pattern(wanted[0])
     console = Console()
     rejected: list[str] = []
 
@@ -74,7 +76,7 @@ def extract(
             heldout_count=heldout,
             limit=limit,
             progress=lambda done, total, _: bars.update(bar, completed=done, total=total),
-            reject=reject,
+            reject=None if alone else reject,
         )
     for path in paths:
         # Bare paths, one a line, never folded: they are what the next command wants.
