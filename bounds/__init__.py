@@ -5,17 +5,46 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from bounds.layer.volume import volume_bound
+    from bounds.problem.answer import answer
+    from bounds.problem.gram import check_problem
+    from bounds.problem.grid import Grid, choose_scale
+    from bounds.problem.methods import Method, register
     from bounds.problem.range import Range, snr
+    from bounds.problem.sparsity import Pattern, Sparse
     from bounds.pruning.solve import pruning_range
     from bounds.quantization.solve import quantization_range
 
-__all__ = ["Range", "pruning_range", "quantization_range", "snr"]
+__all__ = [
+    "Grid",
+    "Method",
+    "Pattern",
+    "Range",
+    "Sparse",
+    "answer",
+    "check_problem",
+    "choose_scale",
+    "pruning_range",
+    "quantization_range",
+    "register",
+    "snr",
+    "volume_bound",
+]
 
 _HOMES = {
+    "Grid": "bounds.problem.grid",
+    "Method": "bounds.problem.methods",
+    "Pattern": "bounds.problem.sparsity",
     "Range": "bounds.problem.range",
-    "snr": "bounds.problem.range",
+    "Sparse": "bounds.problem.sparsity",
+    "answer": "bounds.problem.answer",
+    "check_problem": "bounds.problem.gram",
+    "choose_scale": "bounds.problem.grid",
     "pruning_range": "bounds.pruning.solve",
     "quantization_range": "bounds.quantization.solve",
+    "register": "bounds.problem.methods",
+    "snr": "bounds.problem.range",
+    "volume_bound": "bounds.layer.volume",
 }
 
 

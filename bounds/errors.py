@@ -1,5 +1,7 @@
 """Errors of the solvers and the study, in the hierarchy that starts in ``layers.errors``."""
 
+from typing import Any
+
 from layers.errors import LayerboundsError
 
 
@@ -23,8 +25,22 @@ class StudyError(LayerboundsError):
     """A study file, a result table or an output folder cannot be used."""
 
 
+class Interrupted(KeyboardInterrupt):  # no LayerboundsError: nothing is wrong
+    """Ctrl-C while channels were solved one after the other; ``found`` is about the finished ones.
+
+    Attributes:
+        found: what the call would have returned, of those channels alone.
+    """
+
+    def __init__(self, found: Any) -> None:
+        """Keep what was found."""
+        super().__init__()
+        self.found = found
+
+
 __all__ = [
     "CertificateError",
+    "Interrupted",
     "LayerboundsError",
     "MethodError",
     "ProblemError",

@@ -81,7 +81,7 @@ CHUNK = {
     "is": (str, "chunk"),
     "group": INDEX,
     "features": (INDEX, INDEX),
-    "rounding": (str, "fp16|none"),
+    "rounding": (str, "fp16|bf16|none"),
     "tolerance": (float, 0.0, TOLERANCE),
 }
 CHANNEL = {
@@ -622,10 +622,20 @@ def cut_chunk(dump: LayerDump, line: Json) -> Chunk:
     if line["rounding"] == "fp16":
         with np.errstate(over="ignore"):
             weights = weights.astype(np.float16)
+    elif line["rounding"] == "bf16":
+        weights = to_bfloat16(np.asarray(weights, np.float64))
     weights = np.ascontiguousarray(weights, np.float64)
-    require(bool(np.isfinite(weights).all()), "the weights do not fit fp16")
+    require(bool(np.isfinite(weights).all()), f"the weights do not fit {line['rounding']}")
     gram = np.array(dump.gram_blocks[block][group, inner, inner], np.float64, order="C")
     return Chunk(gram, weights, group * per_group, line)
+
+
+def to_bfloat16(weights: np.ndarray) -> np.ndarray:
+    """The nearest numbers of eight significant bits, ties to even; too large ones infinite."""
+    _, exponent = np.frexp(weights)
+    step = np.maximum(exponent - 8, -133)
+    rounded = np.ldexp(np.rint(np.ldexp(weights, -step)), step)
+    return np.where(np.abs(rounded) < 2.0**128, rounded, np.inf)
 
 
 def problem_hash(chunk: Chunk, weights: np.ndarray, numbers: list[Any]) -> str:

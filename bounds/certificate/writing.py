@@ -205,6 +205,8 @@ def _certify(
                 channel |= {"lower": lower, "proof": proof}
                 break
         channel["status"] = _status(verify, channel, one.tolerance)
+        if not channel["lower"] > 0 and one.found.status[row] == HEURISTIC:
+            channel["status"] = HEURISTIC  # near zero, but nobody searched what lies below
         weaker += _rank(channel["status"]) > _rank(str(one.found.status[row]))
         lines.append(channel)
     return line, lines, weaker

@@ -32,7 +32,7 @@ def gap(
     method: Annotated[str, typer.Option(help="See `layerbounds methods`.")] = "exact",
     time_limit: Annotated[float, typer.Option(help="Seconds a channel; inf for none.")] = 10.0,
     rounding: Annotated[
-        str, typer.Option(help="none, or fp16 to compare with weights rounded first.")
+        str, typer.Option(help="none, or fp16 or bf16 to compare with weights rounded first.")
     ] = "none",
     out: Annotated[Path | None, typer.Option(help="Write every channel to this CSV.")] = None,
 ) -> None:
@@ -45,12 +45,13 @@ def gap(
     from bounds.errors import ProblemError
     from bounds.gap.files import read_weights
     from bounds.gap.judge import gap as judge
+    from bounds.problem.gram import ROUNDINGS
     from layers.dump.file import read_dump
 
     if not time_limit > 0:
         raise ProblemError(f"--time-limit must be positive seconds or inf, got {time_limit}")
-    if rounding not in ("none", "fp16"):
-        raise ProblemError(f"unknown --rounding {rounding!r}; choose none or fp16")
+    if rounding not in ROUNDINGS:
+        raise ProblemError(f"unknown --rounding {rounding!r}; choose {', '.join(ROUNDINGS)}")
     layer = read_dump(dump)
     given = read_weights(weights, (layer.weights.shape, layer.weight_shape), tensor)
     console = Console()

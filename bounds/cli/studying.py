@@ -47,8 +47,8 @@ def study(
             wanted, results=results, dumps=dumps, scheduler=scheduler, observer=observer
         )
     rows = load_rows(report.results) if report.rows else []
-    if table := study_table(rows):
-        console.print(render(table))
+    if study_table(rows):
+        console.print(render(rows))
         for path in save_figure(range_figure(rows), report.results.with_name("ranges")):
             console.print(f"figure: {path}", highlight=False, soft_wrap=True)
     console.print(f"results: {report.results}", highlight=False, soft_wrap=True)

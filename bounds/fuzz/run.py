@@ -188,7 +188,8 @@ def _runs(method: str, instance: Instance) -> Iterator[dict[str, Any]]:
 
 
 def solve(instance: Instance, method: str, **options: Any) -> Range:
-    """Run ``method`` of the instance's problem."""
+    """Run ``method`` of the instance's problem, without a time limit unless ``options`` has one."""
+    options = {"time_limit": None} | options
     if instance.problem == "quantization":
         from bounds.quantization.solve import quantization_range
 

@@ -5,11 +5,12 @@ from __future__ import annotations
 import zipfile
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from bounds.errors import ProblemError
+from bounds.gap.stored import Stored, as_stored
 
 SUFFIXES = (".safetensors", ".npy", ".npz")
 _SHOWN = 8
@@ -17,8 +18,10 @@ _SHOWN = 8
 
 def read_weights(
     path: str | Path, shapes: Sequence[tuple[int, ...]], tensor: str | None = None
-) -> NDArray[np.floating]:
+) -> Stored:
     """The compressed weights of one layer, as they are stored, in the first of ``shapes``.
+
+    Their precision is that of the file: bfloat16 and float8 are widened, and known as such.
 
     Args:
         path: ``.safetensors``, ``.npy`` or ``.npz``; arrays that would need pickle are refused.
@@ -38,23 +41,20 @@ def read_weights(
         raise ProblemError(f"there is no file {path}; give the compressed weights of the layer")
     names, load = _open(path)
     name = _choose(path, names, shapes, tensor)
-    array = _loaded(path, name, load)
+    found = _loaded(path, name, load)
+    array = found.values
     what = f"{path.name} {name}".strip()
     if array.shape not in shapes:
         wanted = " or ".join(map(str, dict.fromkeys(shapes)))
         raise ProblemError(f"{what} has shape {array.shape}, the layer has {wanted}")
-    if array.dtype.kind != "f":
-        raise ProblemError(
-            f"{what} holds {array.dtype}, not real numbers; give dequantized weights, step times "
-            "codes"
-        )
     if not np.isfinite(array).all():
         where = tuple(int(i) for i in np.argwhere(~np.isfinite(array))[0])
         raise ProblemError(f"{what} has a NaN or infinite entry at {where}; mend it first")
-    return array.reshape(shapes[0])
+    return Stored(array.reshape(shapes[0]), found.accuracy)
 
 
-Loader = Callable[[str], NDArray]
+#: Gives an array, or a tensor of torch where numpy has no such numbers.
+Loader = Callable[[str], Any]
 
 
 def _open(path: Path) -> tuple[Mapping[str, tuple[int, ...]], Loader]:
@@ -74,14 +74,13 @@ def _open(path: Path) -> tuple[Mapping[str, tuple[int, ...]], Loader]:
 def _open_safetensors(path: Path) -> tuple[Mapping[str, tuple[int, ...]], Loader]:
     from safetensors import SafetensorError, safe_open
 
-    def load(name: str) -> NDArray:
+    def load(name: str) -> Any:
         with safe_open(str(path), framework="numpy") as file:
             narrow = file.get_slice(name).get_dtype() in ("BF16", "F8_E4M3", "F8_E5M2")
             if not narrow:
                 return file.get_tensor(name)
-        # numpy has no such numbers; torch widens them without loss.
         with safe_open(str(path), framework="pt") as file:
-            return file.get_tensor(name).float().numpy()
+            return file.get_tensor(name)
 
     try:
         with safe_open(str(path), framework="numpy") as file:
@@ -120,8 +119,17 @@ def _choose(
     return fitting[0]
 
 
-def _loaded(path: Path, name: str, load: Loader) -> NDArray:
+def _loaded(path: Path, name: str, load: Loader) -> Stored:
+    what = f"{path.name} {name}".strip()
     try:
-        return load(name)
+        raw = load(name)
+        if isinstance(raw, np.ndarray) and raw.dtype.kind != "f":
+            raise ProblemError(
+                f"{what} holds {raw.dtype}, not real numbers; give dequantized weights, step times "
+                "codes"
+            )
+        return as_stored(what, raw)
+    except ProblemError:
+        raise
     except (OSError, ValueError, TypeError, RuntimeError) as error:
         raise _unreadable(path, error) from error

@@ -18,9 +18,11 @@ from numpy.typing import ArrayLike, NDArray
 
 from bounds.errors import ProblemError, SolverError
 from bounds.gap.steps import infer_steps, to_codes
+from bounds.gap.stored import Stored, as_stored
 from bounds.linalg.forms import form
 from bounds.problem.gram import check_problem, round_weights
 from bounds.problem.grid import RULES, check_scale, choose_scale, integer_range
+from bounds.problem.limits import DEFAULT_SECONDS, Limits
 from bounds.problem.methods import PRUNING, QUANTIZATION
 from bounds.problem.range import (
     CERTIFIED,
@@ -119,14 +121,14 @@ def distance(error: float, lower: float, energy: float) -> float:
 
 def gap(
     layer: LayerDump,
-    compressed: ArrayLike,
+    compressed: ArrayLike | Stored,
     *,
     bits: int | None = None,
     scale: str | ArrayLike = INFER,
     keep: int | str | None = None,
     size: int | None = 36,
     method: str = "exact",
-    time_limit: float | None = 10.0,
+    time_limit: float | None = DEFAULT_SECONDS,
     rounding: str = "none",
     progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> Gap:
@@ -134,7 +136,9 @@ def gap(
 
     Args:
         layer: its dump (``layers.read_dump``).
-        compressed: (channels, n) or in the network's shape, dequantized real numbers.
+        compressed: (channels, n) or in the network's shape, dequantized real numbers: an array, a
+            tensor of torch, or what ``bounds.gap.files.read_weights`` returns. They are on a grid
+            if they are but for rounding to their own precision.
         bits: for quantization: codes are -2^(b-1) .. 2^(b-1)-1, without zero point.
         scale: the step: ``"infer"`` finds one per channel in the solution; a rule of
             ``bounds.problem.grid.RULES`` computes it per chunk from the uncompressed weights;
@@ -143,18 +147,22 @@ def gap(
             many as the solution has there.
         size: input features of a chunk; None for all features of the layer at once.
         method: of ``quantization_range`` or ``pruning_range``.
-        time_limit: seconds per channel.
-        rounding: ``"fp16"`` compares with weights rounded to half precision, as studies do.
+        time_limit: seconds per channel; None for no limit.
+        rounding: ``"fp16"`` compares with weights rounded to half precision, as studies do;
+            ``"bf16"`` with weights rounded to bfloat16.
         progress: told the chunks done and their number.
 
     Raises:
-        ProblemError: neither or both of bits and keep, or weights that are not the layer's.
-        SolverError: an error below the bound, which would refute the bound.
+        ProblemError: neither or both of bits and keep, weights that are not the layer's, an unknown
+            rounding or one that the layer's own weights do not fit, limits out of range.
+        MethodError: an unknown method, or one that needs a package that is not installed.
+        SolverError: an error below the bound, which would refute the bound; or SCIP (method
+            ``scip``) stopped without an answer.
         DumpError: the dump does not hold chunks of this size.
     """
     stored = check_weights(layer, compressed)
-    accuracy = float(np.finfo(stored.dtype).eps) if stored.dtype.kind == "f" else 0.0
-    given = np.array(stored, np.float64)
+    given, accuracy = np.array(stored.values, np.float64), stored.accuracy
+    Limits(time_limit)  # refused before anything is solved
     original = round_weights(np.array(layer.weights, np.float64), rounding)
     demand = _demand(bits, scale, keep, given, accuracy)
     totals = {name: np.zeros(layer.channels) for name in ("energy", "error", "lower", "upper")}
@@ -206,24 +214,23 @@ def gap(
     )
 
 
-def check_weights(layer: LayerDump, compressed: ArrayLike) -> NDArray:
-    """``compressed`` as (channels, n).
+def check_weights(layer: LayerDump, compressed: ArrayLike | Stored) -> Stored:
+    """``compressed`` as (channels, n), with its precision.
 
     Raises:
         ProblemError: another shape, no real numbers, or NaN.
     """
-    array = np.asarray(compressed)
+    stored = as_stored("compressed weights", compressed)
+    array = stored.values
     shapes = (layer.weights.shape, layer.weight_shape)
     if array.shape not in shapes:
         raise ProblemError(
             f"compressed weights have shape {array.shape}, {layer.layer} has "
             f"{' or '.join(map(str, dict.fromkeys(shapes)))}"
         )
-    if array.dtype.kind != "f" or array.dtype.itemsize > 8:
-        raise ProblemError(f"compressed weights must be float64 or narrower, got {array.dtype}")
     if not np.isfinite(array).all():
         raise ProblemError("compressed weights have a NaN or infinite entry; mend them first")
-    return array.reshape(layer.weights.shape)
+    return Stored(array.reshape(layer.weights.shape), stored.accuracy)
 
 
 def _channel_chunks(chunks: list[Chunk]) -> int:

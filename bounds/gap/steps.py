@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from bounds.problem.grid import integer_range
+from bounds.problem.grid import integer_range, near_codes
 
 Floats = NDArray[np.float64]
 Bools = NDArray[np.bool_]
@@ -32,7 +32,7 @@ def _step(row: Floats, bits: int, accuracy: float) -> float:
     best, most = largest, -1
     # The largest weight is one of the codes 1 .. 2^(b-1) times the step.
     for code in range(1, -lo + 1):
-        step = largest / code
+        step = _sharpened(row, largest / code, lo, accuracy)
         codes, fits = to_codes(row[None], np.array([step]), bits, accuracy)
         count = int(fits.sum())
         if count > most:
@@ -43,6 +43,21 @@ def _step(row: Floats, bits: int, accuracy: float) -> float:
     return best
 
 
+def _sharpened(row: Floats, step: float, lo: int, accuracy: float) -> float:
+    """A step known as well as its largest code is rounded, from all weights, small codes first.
+
+    A step off by the file's rounding misplaces codes beyond the inverse of that: where there are
+    such, the step is fitted on the codes it does place, which then place more.
+    """
+    reach = 1.0
+    while accuracy * -lo > 0.125 and reach < -lo:
+        reach = min(4 * reach, float(-lo))
+        codes = np.rint(row / step)
+        known = (codes != 0) & (np.abs(codes) <= reach)
+        step = _fitted(row[known], codes[known], step)
+    return step
+
+
 def _fitted(values: Floats, codes: Floats, step: float) -> float:
     square = float(codes @ codes)
     return float(values @ codes) / square if square > 0 else step
@@ -51,8 +66,5 @@ def _fitted(values: Floats, codes: Floats, step: float) -> float:
 def to_codes(compressed: Floats, steps: Floats, bits: int, accuracy: float) -> tuple[Floats, Bools]:
     """Nearest codes (channels, n), and which weights are step times code but for rounding."""
     lo, hi = integer_range(bits)
-    steps = steps[:, None]
-    codes = np.clip(np.rint(compressed / steps), lo, hi)
-    # Step and weight are both rounded; half a step is never taken for rounding.
-    slack = np.minimum(4 * accuracy * np.abs(compressed), 0.25 * steps)
-    return codes, np.abs(compressed - steps * codes) <= slack
+    codes = np.clip(np.rint(compressed / steps[:, None]), lo, hi)
+    return codes, near_codes(compressed, steps, codes, accuracy)

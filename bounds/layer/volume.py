@@ -21,7 +21,7 @@ from numpy.typing import ArrayLike, NDArray
 from bounds.errors import ProblemError
 from bounds.linalg.verified import verified_factor
 from bounds.problem.gram import check_problem
-from bounds.problem.grid import check_scale
+from bounds.problem.grid import check_scale, integer_range
 from bounds.problem.range import snr
 
 Floats = NDArray[np.float64]
@@ -56,13 +56,19 @@ class VolumeBound:
 
 
 def volume_bound(
-    gram: ArrayLike, weights: ArrayLike, *, scale: ArrayLike, failure: float = 1e-9
+    gram: ArrayLike,
+    weights: ArrayLike,
+    *,
+    scale: ArrayLike,
+    bits: int | None = None,
+    failure: float = 1e-9,
 ) -> VolumeBound:
     """The closed form: the grid without its ends, so it holds at any bit width.
 
     Args:
         gram: (n, n), raw sum over rows of ``X^T X``; weights: (channels, n).
         scale: the step, one for all channels or (channels,).
+        bits: width of the codes; checked, but of no effect: the ends of the grid are left out.
         failure: probability with which the bound may fail, between 0 and 1.
 
     A Gram that is not verified positive definite gives 0.0: its unboxed grid has no volume bound.
@@ -72,6 +78,8 @@ def volume_bound(
     """
     if not 0 < failure < 1:
         raise ProblemError(f"failure must be between 0 and 1, got {failure!r}")
+    if bits is not None:
+        integer_range(bits)
     problem = check_problem(gram, weights)
     steps = check_scale(scale, problem.channels)
     live = problem.live

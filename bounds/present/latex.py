@@ -14,6 +14,7 @@ from bounds.present.figures.style import shorten
 from bounds.problem.methods import PRUNING, QUANTIZATION
 from bounds.results.equal_storage import ACCOUNTS, VALUES
 from bounds.results.ranges import Known, Pair
+from bounds.results.share import told
 from bounds.results.summary import ACCOUNT_WORDS, LayerSummary
 from bounds.results.verdicts import UNDECIDED
 
@@ -67,14 +68,15 @@ def verdict_table(summaries: Sequence[LayerSummary], statement: str) -> str:
         r"\scriptsize",
         r"\setlength{\tabcolsep}{3pt}",
         r"\caption{Proven better at equal storage, and by how many dB at least: quantization (Q), "
-        rf"pruning (P), or undecided (?). Crossover in bits. {escape(statement)}}}",
+        rf"pruning (P), or undecided (?). Channels and chunks: solved, of how many the layer has. "
+        rf"Crossover in bits. {escape(statement)}}}",
         r"\label{tab:layerbounds-verdicts}",
-        rf"\begin{{tabular}}{{l{'r' * len(widths)}l}}",
+        rf"\begin{{tabular}}{{lll{'r' * len(widths)}l}}",
         r"\toprule",
-        " & ".join(["layer, bits", *map(str, widths), "crossover"]) + r" \\",
+        " & ".join(["layer, bits", "channels", "chunks", *map(str, widths), "crossover"]) + r" \\",
     ]
     for account in ACCOUNTS:
-        span = rf"\multicolumn{{{len(widths) + 2}}}{{l}}"
+        span = rf"\multicolumn{{{len(widths) + 4}}}{{l}}"
         words = ACCOUNT_WORDS[account]
         lines += [r"\midrule", rf"{span}{{\emph{{Storage: {escape(words)}}}}} \\"]
         for source, layers in groupby(summaries, key=lambda one: one.source):
@@ -83,7 +85,13 @@ def verdict_table(summaries: Sequence[LayerSummary], statement: str) -> str:
             for one in layers:
                 cells = [_verdict(one.pairs[account].get(width)) for width in widths]
                 name = rf"\quad {escape(shorten(one.layer))}"
-                lines.append(" & ".join([name, *cells, str(one.crossover(account))]) + r" \\")
+                share = one.share
+                solved = [
+                    told(share.channels, share.channel_total),
+                    told(share.chunks, share.chunk_total),
+                ]
+                line = [name, *solved, *cells, str(one.crossover(account))]
+                lines.append(" & ".join(line) + r" \\")
     return _text([*lines, r"\bottomrule", r"\end{tabular}", r"\end{table}"])
 
 
@@ -111,8 +119,7 @@ def range_table(summaries: Iterable[LayerSummary], statement: str) -> str:
         r"\endlastfoot",
     ]
     for number, one in enumerate(summaries):
-        plural = "s" if one.chunks > 1 else ""
-        title = escape(f"{one.source} {one.layer}, {one.chunks} chunk{plural}")
+        title = escape(f"{one.source} {one.layer}, {one.share}")
         lines += [r"\midrule"] if number else []
         lines.append(rf"\multicolumn{{9}}{{l}}{{{title}}} \\*")
         for bits, pair in one.pairs[VALUES].items():

@@ -7,6 +7,7 @@ from itertools import groupby
 from typing import TYPE_CHECKING
 
 from bounds.results.ranges import Known, Pair, Row, chunk_pairs, layer_pairs
+from bounds.results.share import shares
 from bounds.results.verdicts import UNDECIDED
 
 if TYPE_CHECKING:
@@ -26,17 +27,19 @@ def study_table(rows: Iterable[Row]) -> list[Pair]:
     return layer_pairs(chunk_pairs(rows))
 
 
-def render(pairs: Sequence[Pair]) -> Group:
+def render(rows: Iterable[Row]) -> Group:
     """``study_table`` for the terminal, a table per layer with the same columns, in 80 columns."""
+    rows = list(rows)
+    share = shares(rows, chunk_pairs(rows))
     from rich.console import Group
     from rich.text import Text
 
     parts: list[Text | Table] = [Text(TITLE), Text()]
-    for (source, layer), group in groupby(pairs, key=lambda pair: (pair.source, pair.layer)):
-        lines = list(group)
-        plural = "s" if lines[0].chunks > 1 else ""
-        parts.append(Text(f"{source} {layer}, {lines[0].chunks} chunk{plural}", style="bold"))
-        parts += [_layer_table(lines), Text()]
+    for (source, layer), group in groupby(
+        study_table(rows), lambda pair: (pair.source, pair.layer)
+    ):
+        parts.append(Text(f"{source} {layer}, {share[source, layer]}", style="bold"))
+        parts += [_layer_table(list(group)), Text()]
     return Group(*parts, Text(KEY, style="dim"))
 
 

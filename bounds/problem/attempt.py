@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from bounds.errors import ProblemError
+from bounds.problem.checks import whole_number
 from bounds.problem.limits import Limits
 
 
@@ -21,18 +21,19 @@ class Options:
         limits: seconds and nodes per channel, of methods that search.
         seed: of random roundings.
         pairs: two-variable cuts that a round of a relaxation may add.
+        first: number of the first channel, where only some are solved: random roundings differ
+            from channel to channel.
     """
 
     limits: Limits = field(default_factory=Limits)
     seed: int = 0
     pairs: int = 0
+    first: int = 0
 
     def __post_init__(self) -> None:
         """Raise ProblemError for numbers that no method can use."""
         for name in ("pairs", "seed"):
-            value = getattr(self, name)
-            if not isinstance(value, int | np.integer) or isinstance(value, bool) or value < 0:
-                raise ProblemError(f"{name} must be a whole number from 0, got {value!r}")
+            object.__setattr__(self, name, whole_number(name, getattr(self, name), 0))
 
 
 @dataclass(frozen=True)
@@ -41,8 +42,8 @@ class Attempt:
 
     Attributes:
         solution: (channels, n) weights that fulfil the constraint.
-        lower: (channels,) proven lower bounds on the least error, unit of the energy; 0 proves
-            nothing.
+        lower: (channels,) proven lower bounds on the least error, unit of the energy. Of a finished
+            search they bound the form itself, which rounding of the Gram may take below zero.
         finished: (channels,) whether a search has closed its tree.
         nodes: (channels,) search nodes visited.
         proof: one entry a channel, or none at all: the multipliers that prove ``lower``, or None.

@@ -36,6 +36,10 @@ class Constraint(Protocol):
         """The same constraint in other units."""
         ...
 
+    def rows(self, rows: slice) -> Constraint:
+        """The same constraint on some of the channels."""
+        ...
+
     def errors(self, problem: Problem, solution: Floats) -> Floats:
         """Errors (channels,) of weights (channels, n) that fulfil it, rounded outward."""
         ...

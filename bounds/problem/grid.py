@@ -15,6 +15,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from bounds.errors import MethodError, ProblemError
 from bounds.linalg.forms import form_upper
+from bounds.problem.checks import finite_array, real_array, real_number
 from bounds.problem.gram import Problem
 from bounds.problem.methods import QUANTIZATION
 from bounds.problem.scaling import Scaling, find_scaling
@@ -39,15 +40,16 @@ def integer_range(bits: int) -> tuple[int, int]:
 
 def check_step(step: float) -> float:
     """A positive, finite step."""
-    if not (step > 0 and math.isfinite(step)):
+    number = real_number("step", step, "a positive number")
+    if not 0 < number < math.inf:
         raise ProblemError(f"step must be a positive number, got {step!r}")
-    return float(step)
+    return number
 
 
 def check_scale(scale: ArrayLike, channels: int) -> NDArray[np.float64]:
     """The scale as one positive float64 per channel (channels,)."""
-    array = np.asarray(scale)
-    if array.dtype.kind not in "fiu" or array.shape not in ((), (channels,)):
+    array = _numbers(scale)
+    if array.shape not in ((), (channels,)):
         raise ProblemError(
             f"scale must be a positive number or one per channel ({channels},), "
             f"got {array.dtype} of shape {array.shape}"
@@ -56,6 +58,12 @@ def check_scale(scale: ArrayLike, channels: int) -> NDArray[np.float64]:
     if not (np.isfinite(array) & (array > 0)).all():
         raise ProblemError(f"scale must be positive and finite, got {array[~(array > 0)][:1]}")
     return array
+
+
+def _numbers(scale: ArrayLike) -> NDArray:
+    if scale is None or isinstance(scale, str):
+        raise ProblemError(f"scale must be a positive number or one per channel, got {scale!r}")
+    return real_array("scale", scale)
 
 
 def choose_scale(weights: ArrayLike, bits: int, rule: str = "mse") -> float | NDArray[np.float64]:
@@ -71,13 +79,12 @@ def choose_scale(weights: ArrayLike, bits: int, rule: str = "mse") -> float | ND
         A float, or (channels,) float64 for the per-channel rules.
 
     Raises:
-        MethodError: unknown rule.  ProblemError: bits out of range, weights not finite.
+        MethodError: unknown rule.  ProblemError: bits out of range, weights that are no finite
+            numbers.
     """
     if rule not in RULES:
         raise MethodError(f"unknown scale rule {rule!r}; choose from {', '.join(RULES)}")
-    weights = np.atleast_2d(np.asarray(weights, np.float64))
-    if not np.isfinite(weights).all():
-        raise ProblemError("weights have a NaN or infinite entry; no scale can be chosen")
+    weights = np.atleast_2d(finite_array("weights", weights))
     integer_range(bits)
     search = rule.startswith("mse")
     if rule.endswith("-channel"):
@@ -127,8 +134,8 @@ class Grid:
             ProblemError: bits or steps out of range.
         """
         integer_range(bits)
-        count = np.size(step) if np.ndim(step) == 1 else 1
-        return Grid(int(bits), check_scale(step, count))
+        step = _numbers(step)
+        return Grid(int(bits), check_scale(step, step.size if step.ndim == 1 else 1))
 
     @property
     def asks(self) -> frozenset[str]:
@@ -171,28 +178,32 @@ class Grid:
         """The same grid in other units."""
         return replace(self, step=scaling.scaled(self.steps(len(scaling.rows)), "steps"))
 
+    def rows(self, rows: slice) -> Grid:
+        """The grid of some of the channels."""
+        return self if self.step.shape == (1,) else replace(self, step=self.step[rows])
+
     def codes(self, solution: Floats) -> Floats:
         """Nearest codes (channels, n) of weights (channels, n)."""
         step = self.steps(len(solution))[:, None]
         return np.clip(np.rint(solution / step), self.lo, self.hi)
 
     def errors(self, problem: Problem, solution: Floats) -> Floats:
-        """Errors (channels,) of the grid points that weights (channels, n) stand for, rounded up.
+        """Errors (channels,) of weights (channels, n) on the grid, rounded up.
 
-        Codes times step, not their product rounded to float64, so that the error is that of a
-        point of the grid.
+        Codes times step may be no float64. The error is that of the grid point, as a bound on the
+        grid needs it, or that of its product rounded to float64, as the weights are, whichever is
+        larger: so both attain it.
         """
         live = problem.live
         gram = problem.gram[np.ix_(live, live)]
         codes, steps = self.codes(solution)[:, live], self.steps(problem.channels)
-        return grid_errors(gram, problem.weights[:, live], codes, steps)
+        points = grid_errors(gram, problem.weights[:, live], codes, steps)
+        return np.maximum(points, problem.errors(solution))
 
     def fits(self, solution: Floats, accuracy: float = 0.0) -> NDArray[np.bool_]:
         """Which channels (channels,) lie on the grid, but for a relative ``accuracy``."""
-        steps = self.steps(len(solution))[:, None]
-        # Step and weight are both rounded; half a step is never taken for rounding.
-        slack = np.minimum(4 * accuracy * np.abs(solution), 0.25 * steps)
-        near = np.abs(solution - steps * self.codes(solution)) <= slack
+        steps = self.steps(len(solution))
+        near = near_codes(solution, steps, self.codes(solution), accuracy)
         return np.asarray(near.all(axis=1))
 
     def bits_a_weight(self, features: int, account: str = "values") -> float:
@@ -202,6 +213,19 @@ class Grid:
     def __str__(self) -> str:
         """In a few words."""
         return f"{self.bits} bits, {2**self.bits} codes without zero point"
+
+
+def near_codes(
+    solution: Floats, steps: Floats, codes: Floats, accuracy: float
+) -> NDArray[np.bool_]:
+    """Which weights (channels, n) are step (channels,) times code but for rounding of a file.
+
+    Step and weight are both rounded, each by at most half of ``accuracy``. A quarter of a step and
+    more is taken for rounding only where that explains it.
+    """
+    steps, size = steps[:, None], np.abs(solution)
+    slack = np.maximum(np.minimum(4 * accuracy * size, 0.25 * steps), accuracy * size)
+    return np.abs(solution - steps * codes) <= slack
 
 
 def grid_errors(gram: Floats, weights: Floats, codes: Floats, steps: Floats) -> Floats:

@@ -2,24 +2,36 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 from bounds.errors import ProblemError
+from bounds.problem.checks import real_number, whole_number
+
+#: Seconds a channel that a search may take unless told otherwise, here and on the command line.
+DEFAULT_SECONDS = 10.0
+#: Most nodes that can be counted; a limit above it is none.
+MOST_NODES = 2**63 - 1
 
 
 @dataclass(frozen=True)
 class Limits:
-    """Per channel: ``seconds`` and ``nodes``; None means unlimited."""
+    """Per channel: ``seconds`` and ``nodes``; None means unlimited, and so do infinite seconds."""
 
     seconds: float | None = None
     nodes: int | None = None
 
     def __post_init__(self) -> None:
         """Raise ProblemError for limits that nothing can run under."""
-        if self.seconds is not None and not self.seconds > 0:
-            raise ProblemError(f"time_limit must be positive seconds or None, got {self.seconds}")
-        if self.nodes is not None and self.nodes < 1:
-            raise ProblemError(f"node_limit must be at least 1 or None, got {self.nodes}")
+        if self.seconds is not None:
+            wanted = "positive seconds or None"
+            seconds = real_number("time_limit", self.seconds, wanted)
+            if not seconds > 0:
+                raise ProblemError(f"time_limit must be {wanted}, got {self.seconds!r}")
+            object.__setattr__(self, "seconds", None if math.isinf(seconds) else seconds)
+        if self.nodes is not None:
+            nodes = whole_number("node_limit", self.nodes, 1, " or None")
+            object.__setattr__(self, "nodes", min(nodes, MOST_NODES))
 
     def less(self, seconds: float, nodes: int) -> Limits | None:
         """What is left after spending some; None if nothing is."""

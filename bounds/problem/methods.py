@@ -41,6 +41,8 @@ class Method:
         takes: which of ``TAKES`` change its result; others are refused or ignored.
         needs: a package that must be installed for it.
         unfuzzed: why the fuzz leaves it out unless it is named; empty if it does not.
+        together: whether its result for a channel depends on which others there are; such methods
+            are never given a few channels at a time.
         foreign: whether another package's solver does the work (nothing of ours to compile).
     """
 
@@ -53,6 +55,7 @@ class Method:
     takes: frozenset[str] = frozenset()
     needs: str | None = None
     unfuzzed: str = ""
+    together: bool = False
     foreign: bool = False
 
     def load(self) -> Callable:

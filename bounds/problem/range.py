@@ -12,6 +12,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from bounds.errors import ProblemError
 from bounds.problem.attempt import Attempt
+from bounds.problem.checks import real_number
 from bounds.problem.constraint import Constraint
 from bounds.problem.gram import Problem
 
@@ -21,6 +22,8 @@ HEURISTIC = "heuristic"
 
 #: Relative gap at which lower and upper count as equal.
 TOLERANCE = 1e-9
+#: Largest one that can be asked for: beyond it nothing should be called exact.
+LARGEST_TOLERANCE = 0.1
 #: Errors below this share of the energy (130 dB SNR) are rounding of the Gram itself.
 ENERGY_FLOOR = 1e-13
 #: Relative excess of a lower value over an attained one beyond which it is no rounding but false.
@@ -74,9 +77,28 @@ class Bounded:
         return snr(self.energy, self.upper)
 
 
+def check_tolerance(tolerance: float) -> float:
+    """A relative gap from 0 to ``LARGEST_TOLERANCE``.
+
+    Raises:
+        ProblemError: anything else.
+    """
+    wanted = f"a relative gap from 0 to {LARGEST_TOLERANCE}"
+    number = real_number("tolerance", tolerance, wanted)
+    if not 0 <= number <= LARGEST_TOLERANCE:
+        raise ProblemError(f"tolerance must be {wanted}, got {tolerance!r}")
+    return number
+
+
 @dataclass(frozen=True, eq=False, repr=False)
 class Range(Bounded):
     """Per channel: a proven lower bound on the minimum error, and an error attained.
+
+    An error is the form ``(v-w)^T G (v-w)`` clamped at 0. A Gram whose stored numbers have slightly
+    negative curvature, accepted as rounding, lets the form itself fall below 0; a positive
+    ``lower`` bounds the form too, a ``lower`` of 0 does not. ``exact`` counts the fall: it says
+    that the form of no other weights is below ``upper`` by more than the tolerance, or by more than
+    ``ENERGY_FLOOR`` of the energy; or that ``upper`` is 0, for the weights lose nothing.
 
     Attributes:
         lower: (channels,) proven lower bound, unit of the energy.
@@ -148,16 +170,25 @@ def make_range(
     if not np.isfinite(upper).all():
         raise ProblemError("an attained error is beyond float64; rescale gram or weights")
     energy = problem.energy
+    finished = np.broadcast_to(attempt.finished, upper.shape)
     lower = np.asarray(attempt.lower, np.float64) + np.zeros_like(upper)
-    notes = attempt.notes
+    notes = (*problem.notes, *attempt.notes)
     # An attained error refutes a bound above it. Rounding is clipped; anything more proves nothing.
     refuted = ~(lower <= upper * (1 + REFUTED) + ENERGY_FLOOR * energy)
     if refuted.any():
         which = ", ".join(map(str, np.flatnonzero(refuted)))
         notes = (*notes, f"A bound above an attained error was discarded (channels {which}).")
-    lower = np.where(refuted, 0.0, np.clip(lower, 0.0, upper))
-    closed = upper - lower <= np.maximum(tolerance * upper, ENERGY_FLOOR * energy)
-    exact = (np.broadcast_to(attempt.finished, upper.shape) & closed & ~refuted) | (upper == 0)
+    proven = np.where(refuted, 0.0, np.minimum(lower, upper))  # of the form, so maybe below zero
+    lower = np.maximum(proven, 0.0)
+    closed = upper - proven <= np.maximum(tolerance * upper, ENERGY_FLOOR * energy)
+    exact = (finished & closed & ~refuted) | (upper == 0)
+    if (hidden := finished & ~exact & ~refuted & (proven < 0)).any():
+        which = ", ".join(map(str, np.flatnonzero(hidden)))
+        notes = (
+            *notes,
+            "The search finished, but errors this small are hidden by what rounding of the Gram "
+            f"may add or take (channels {which}).",
+        )
     status = np.where(exact, EXACT, np.where(lower > 0, CERTIFIED, HEURISTIC))
     return Range(
         lower,

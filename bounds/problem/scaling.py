@@ -61,7 +61,7 @@ class Scaling:
         with np.errstate(over="ignore"):
             back = np.ldexp(scaled, exponent)
             exact = np.ldexp(back, -exponent) == scaled
-        return np.maximum(np.where(exact, back, np.nextafter(back, -np.inf)), 0.0)
+        return np.where(exact, back, np.nextafter(back, -np.inf))
 
 
 def find_scaling(problem: Problem, sizes: ArrayLike, together: bool = False) -> Scaling | None:

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import ClassVar, Self
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from bounds.errors import ProblemError, StudyError
+from bounds.problem.checks import finite_array, real_number
 from bounds.problem.gram import Problem
 from bounds.problem.methods import PRUNING
 from bounds.problem.scaling import Scaling, find_scaling
@@ -42,12 +43,13 @@ def paper_box(weights: ArrayLike, factor: float) -> Box:
     Raises:
         ProblemError: a factor that is not positive.
     """
-    number = isinstance(factor, int | float | np.number) and not isinstance(factor, bool)
-    if not (number and np.isfinite(factor) and factor > 0):
-        raise ProblemError(f"box must be a positive factor such as 2.0, or None; got {factor!r}")
-    weights = np.asarray(weights, np.float64)
-    low = -float(factor) * max(0.0, -float(weights.min()))
-    return Box(low, float(factor) * max(0.0, float(weights.max())))
+    wanted = "a positive factor such as 2.0, or None"
+    number = real_number("box", factor, wanted)
+    if not 0 < number < math.inf:
+        raise ProblemError(f"box must be {wanted}, got {factor!r}")
+    weights = finite_array("weights", weights)
+    low = -number * max(0.0, -float(weights.min(initial=0.0)))
+    return Box(low, number * max(0.0, float(weights.max(initial=0.0))))
 
 
 class _Pruned:
@@ -68,6 +70,10 @@ class _Pruned:
         """Units in which Gram and weights are near one; a box joins all channels in one."""
         sizes = np.abs(problem.weights).max(axis=1)
         return find_scaling(problem, sizes, together=self.box is not None)
+
+    def rows(self, rows: slice) -> Self:
+        """The constraint of some of the channels: the same of each."""
+        return self
 
     def errors(self, problem: Problem, solution: Floats) -> Floats:
         """Errors (channels,) of weights (channels, n), rounded outward."""
@@ -220,5 +226,6 @@ def _scaled_box(box: Box | None, scaling: Scaling) -> Box | None:
 
 
 def _whole(value: float) -> bool:
-    number = isinstance(value, int | float | np.integer) and not isinstance(value, bool)
-    return number and float(value).is_integer()
+    if isinstance(value, float):
+        return value.is_integer()
+    return isinstance(value, int | np.integer) and not isinstance(value, bool)

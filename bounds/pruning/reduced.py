@@ -96,9 +96,12 @@ class ReducedProblem:
         return full
 
     def lower(self, balanced: NDArray) -> Floats:
-        """Original-unit lower bounds from lower bounds (channels,) of the reduced, rounded down."""
+        """Original-unit lower bounds from lower bounds (channels,) of the reduced, rounded down.
+
+        Below zero where the shift may have added more than was bounded.
+        """
         value = balanced / self.row_scale**2 - self.excess
-        return np.maximum(np.nextafter(value, -np.inf), 0.0)
+        return np.nextafter(value, -np.inf)
 
     def lower_of(self, c: int, balanced: float) -> float:
         """The same of channel ``c`` alone."""
@@ -171,8 +174,10 @@ def _shifted(
     if box is None:
         excess = np.full(len(weights), np.inf)
         note = (
-            "The Gram matrix is numerically singular and weights are not confined, so no lower "
-            "bound is claimed; give box=2, the paper's, for one."
+            "The Gram matrix is numerically singular: along some directions weights of any size "
+            "cost next to nothing, so rounding alone decides what the least error is, and no lower "
+            "bound above 0 is proven. A box that confines the weights makes one possible: box=2 in "
+            "Python, --box 2 on the command line, is the paper's."
         )
     else:
         high = box.high / scale * row_scale[:, None] - weights

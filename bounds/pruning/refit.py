@@ -8,6 +8,7 @@ gradient proves a lower bound: ``error(v) - |(G (v-w))_S|^2 / eigen`` (strong co
 from __future__ import annotations
 
 import numpy as np
+from numpy.typing import NDArray
 
 from bounds.linalg.forms import form, form_upper, rounding_factor
 from bounds.problem.gram import Floats
@@ -29,7 +30,7 @@ def refit(reduced: ReducedProblem, masks: Mask, rows: np.ndarray | None = None) 
         # Solving for the change from w, not for v, keeps the digits when little is removed.
         target = weights[chosen]
         dropped = np.where(masks[chosen], 0.0, target)
-        pull = np.take_along_axis(dropped @ reduced.gram, support, 1)
+        pull = np.take_along_axis(_pull(reduced, dropped).astype(np.float64), support, 1)
         kept = np.take_along_axis(target, support, 1)
         kept = kept + np.linalg.solve(block, pull[:, :, None])[:, :, 0]
         np.put_along_axis(view := np.zeros(target.shape), support, kept, 1)
@@ -41,8 +42,12 @@ def refit(reduced: ReducedProblem, masks: Mask, rows: np.ndarray | None = None) 
 
 
 def _slope(reduced: ReducedProblem, balanced: Floats, weights: Floats) -> Floats:
-    difference = balanced.astype(np.longdouble) - weights
-    return (difference @ reduced.gram.astype(np.longdouble)).astype(np.float64)
+    return _pull(reduced, balanced.astype(np.longdouble) - weights).astype(np.float64)
+
+
+def _pull(reduced: ReducedProblem, rows: NDArray) -> NDArray[np.longdouble]:
+    """``G d`` of every row; by no BLAS, whose rounding of a row depends on how many there are."""
+    return rows.astype(np.longdouble) @ reduced.gram.astype(np.longdouble)
 
 
 def support_lower(

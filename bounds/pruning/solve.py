@@ -7,7 +7,7 @@ from numpy.typing import ArrayLike
 from bounds.problem.answer import answer
 from bounds.problem.attempt import Options
 from bounds.problem.gram import check_problem
-from bounds.problem.limits import Limits
+from bounds.problem.limits import DEFAULT_SECONDS, Limits
 from bounds.problem.methods import PRUNING, find_method
 from bounds.problem.range import TOLERANCE, Range
 from bounds.problem.sparsity import paper_box, sparsity
@@ -21,7 +21,7 @@ def pruning_range(
     method: str = "exact",
     box: float | None = None,
     pattern: tuple[int, int] | None = None,
-    time_limit: float | None = None,
+    time_limit: float | None = DEFAULT_SECONDS,
     node_limit: int | None = None,
     tolerance: float = TOLERANCE,
 ) -> Range:
@@ -39,9 +39,11 @@ def pruning_range(
             search inside it; the bound of ``perspective`` is one without it, so valid too.
         pattern: (N, M) for at most N nonzeros in every M consecutive inputs, counted from the
             first; instead of ``keep``. A shorter last group may hold N too.
-        time_limit: seconds per channel, for ``exact`` and ``scip``.
-        node_limit: search nodes per channel, for ``exact`` and ``scip``.
-        tolerance: relative gap up to which a finished search counts as ``exact``.
+        time_limit: seconds per channel, for ``exact`` and ``scip``, 10 unless given; None for no
+            limit.
+        node_limit: search nodes per channel, for ``exact`` and ``scip``; None for no limit. Unlike
+            seconds, the same result on every machine.
+        tolerance: relative gap up to which a finished search counts as ``exact``, at most 0.1.
 
     Raises:
         ProblemError: data, ``keep``, ``pattern``, ``box`` or limits out of range.

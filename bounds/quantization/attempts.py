@@ -112,7 +112,7 @@ def _relaxed(
             continue
         lower[c] = dual.lower
         if rounding:
-            rounded = attained.park_boyd(codes, c, dual, options.seed)
+            rounded = attained.park_boyd(codes, c, dual, (options.seed, options.first + c))
             pair = np.stack([found[c], rounded])
             found[c] = pair[int(np.argmin(codes.channel(c).costs(pair)))]
         proof.append(replace(dual, covariance=None))  # large, and proves nothing

@@ -10,6 +10,7 @@ from bounds.problem.limits import Limits
 from bounds.problem.methods import Method
 from bounds.quantization.codes import make_codes
 from bounds.quantization.search.deepening import search_hard
+from bounds.quantization.search.lattice import make_lattice, reduce_chunk
 from bounds.quantization.search.shifted import shift
 from bounds.quantization.solve import quantization_range
 
@@ -29,3 +30,10 @@ def walk(method: Method) -> None:
         codes = make_codes(check_problem(gram, weights), Grid.uniform(3, 0.3))
         search_hard(codes, 0, np.zeros(6), Limits(None, 1), 0)
         shift(codes.channel(0), 0.0, np.zeros(6), np.zeros(6))
+        # What only stiff Grams reach: a reduced basis, and a walk in it.
+        stiff = gram + 1e5 * np.outer(*[np.array([1.0, 2.0, 3.0, 5.0, 7.0, 11.0])] * 2)
+        codes = make_codes(check_problem(stiff, weights), Grid.uniform(3, 0.3))
+        lattice = make_lattice(codes.channel(0), reduce_chunk(codes))
+        assert lattice is not None
+        lattice.nodes(1.0)
+        lattice.walk_on(lattice.walk(1.0), 1)

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from numpy.typing import ArrayLike
 
+from bounds.errors import ProblemError
 from bounds.problem.answer import answer
 from bounds.problem.attempt import Options
 from bounds.problem.gram import check_problem
-from bounds.problem.grid import Grid
-from bounds.problem.limits import Limits
+from bounds.problem.grid import RULES, Grid, choose_scale
+from bounds.problem.limits import DEFAULT_SECONDS, Limits
 from bounds.problem.methods import QUANTIZATION, find_method
 from bounds.problem.range import TOLERANCE, Range
 
@@ -18,9 +19,9 @@ def quantization_range(
     weights: ArrayLike,
     *,
     bits: int,
-    scale: ArrayLike,
+    scale: ArrayLike | str,
     method: str = "exact",
-    time_limit: float | None = None,
+    time_limit: float | None = DEFAULT_SECONDS,
     node_limit: int | None = None,
     tolerance: float = TOLERANCE,
     seed: int = 0,
@@ -31,13 +32,17 @@ def quantization_range(
     Args:
         gram: (n, n), raw sum over rows of ``X^T X``; weights: (channels, n).
         bits: codes are -2^(b-1) .. 2^(b-1)-1.
-        scale: the step ``s``, one for all channels or (channels,).
+        scale: the step ``s``, one for all channels or (channels,); or a rule that chooses it from
+            the weights, see ``choose_scale``: ``mse``, ``minmax``, ``mse-channel``,
+            ``minmax-channel``.
         method: ``rtn``, ``gptq``, ``descent`` and ``beam`` attain an error only; ``sdp`` and
             ``park-boyd`` prove a bound by our dual solver (the latter also rounds its solution at
             random), ``sdp-scs`` by cvxpy and SCS; ``exact`` searches until the optimum is proven
             or a limit is met.
-        time_limit: seconds per channel; node_limit: search nodes per channel.
-        tolerance: relative gap up to which a finished search is called exact.
+        time_limit: seconds per channel, 10 unless given; None for no limit.
+        node_limit: search nodes per channel; None for no limit. Unlike seconds, the same result on
+            every machine.
+        tolerance: relative gap up to which a finished search is called exact, at most 0.1.
         seed: of the random roundings.
         pairs: two-variable cuts ``(z_i +- z_j - k)(z_i +- z_j - k - 1) >= 0`` that each of three
             rounds of ``sdp`` and ``park-boyd`` may add to the relaxation, the most violated first.
@@ -51,5 +56,12 @@ def quantization_range(
     """
     find_method(QUANTIZATION, method)
     problem = check_problem(gram, weights)
+    if isinstance(scale, str):
+        if scale not in RULES:
+            raise ProblemError(
+                f"scale must be a positive number, one per channel, or one of {RULES}, "
+                f"got {scale!r}"
+            )
+        scale = choose_scale(problem.weights, bits, scale)
     options = Options(Limits(time_limit, node_limit), seed, pairs)
     return answer(problem, Grid.uniform(bits, scale), method, options, tolerance)

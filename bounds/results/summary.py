@@ -10,6 +10,7 @@ from typing import Any
 from bounds.problem.range import TOLERANCE
 from bounds.results.equal_storage import ACCOUNTS, VALUES, pairs_at
 from bounds.results.ranges import Pair, Row, chunk_pairs, layer_pairs
+from bounds.results.share import Share, overall, shares
 from bounds.results.verdicts import Crossover, crossover
 
 #: How each way of counting storage is told.
@@ -22,11 +23,14 @@ ACCOUNT_WORDS = {
 
 @dataclass(frozen=True)
 class LayerSummary:
-    """One layer: its pairs, summed over chunks, by account (``equal_storage``) and bit width."""
+    """One layer: its pairs, summed over chunks, by account (``equal_storage``) and bit width.
+
+    ``share`` says how much of the layer the numbers are about.
+    """
 
     source: str
     layer: str
-    chunks: int
+    share: Share
     pairs: Mapping[str, Mapping[int, Pair]]
 
     def crossover(self, account: str = VALUES) -> Crossover:
@@ -46,8 +50,9 @@ def summarise(rows: Iterable[Row]) -> list[LayerSummary]:
         for pair in layer_pairs(pairs_at(rows, account)):
             layer = found.setdefault((pair.source, pair.layer), {name: {} for name in ACCOUNTS})
             layer[account][pair.bits] = pair
+    share = shares(rows, chunk_pairs(rows))
     return [
-        LayerSummary(source, layer, max(p.chunks for p in pairs[VALUES].values()), pairs)
+        LayerSummary(source, layer, share[source, layer], pairs)
         for (source, layer), pairs in found.items()
     ]
 
@@ -58,7 +63,10 @@ def records(summaries: Iterable[LayerSummary]) -> list[dict[str, Any]]:
         {
             "source": one.source,
             "layer": one.layer,
+            "channels": one.share.channels[1],
+            "channel_total": one.share.channel_total[1],
             "chunks": pair.chunks,
+            "chunk_total": one.share.chunk_total[1],
             "storage": account,
             "bits": bits,
             "quantization_quick": pair.quantization.snr_reached,
@@ -94,11 +102,14 @@ def statement(rows: Iterable[Row]) -> str:
     rest = f", {certified} have a positive proven bound" if certified else ""
     if exact + certified < total:
         rest += f", {total - exact - certified} have none"
+    solved = list(shares(rows, pairs).values())
+    share = f" Solved of each layer: {overall(solved)}." if solved else ""
     return (
         f"Proven: of {total} problems (one output channel of one chunk at one bit width), {exact} "
         f"are solved to optimality, where lower and upper error agree to a relative {TOLERANCE:g}"
         f"{rest}; quantization and pruning are ranked in {ranked} of {len(pairs)} cases (chunk and "
-        f"bit width), each chunk compressed by itself. Lower bounds are evaluated from verified "
-        f"duals or finished searches with their rounding errors, never taken from a solver's "
+        f"bit width), each chunk compressed by itself.{share} "
+        f"Lower bounds are evaluated from verified duals or finished searches with their rounding "
+        f"errors, never taken from a solver's "
         f"report. {' and '.join(sorted(versions))}."
     )

@@ -61,6 +61,14 @@ class Crossover:
             return "open" if high is None else f"below {high}"
         return f"above {low}" if high is None else f"{low} to {high}"
 
+    @property
+    def words(self) -> str:
+        """In a sentence's words: who is better up to which width, and from which width on."""
+        low, high = self.pruning_to, self.quantization_from
+        parts = [f"pruning up to {low} bits"] if low is not None else []
+        parts += [f"quantization from {high} bits on"] if high is not None else []
+        return ", ".join(parts) or "open at every width"
+
 
 def crossover(verdicts: Mapping[int, Verdict]) -> Crossover:
     """The crossover of one layer.

@@ -108,7 +108,7 @@ def main() -> None:
     options = parser.parse_args()
     warm = np.eye(4) + 0.1
     for method in ("exact", "perspective"):
-        pruning_range(warm, np.arange(1.0, 5.0), keep=2, method=method)
+        pruning_range(warm, np.arange(1.0, 5.0), keep=2, method=method, time_limit=None)
     rows = measure(options.folder, options.seconds, options.channels)
     write_csv(options.csv, rows)
     print(f"{len(rows)} problems of {options.folder}, one thread; seconds are medians a channel")

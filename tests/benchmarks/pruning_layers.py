@@ -59,7 +59,9 @@ def measure(
                 pruning_range(chunk.gram, weights[hardest], keep=keep, time_limit=seconds)
                 slowest = max(slowest, time.perf_counter() - begin)
             for name in HEURISTICS:
-                upper = pruning_range(chunk.gram, weights, keep=keep, method=name).upper
+                upper = pruning_range(
+                    chunk.gram, weights, keep=keep, method=name, time_limit=None
+                ).upper
                 loss[name].append(decibels(upper, found.upper))
     row: Row = {
         "layer": dump.layer,
@@ -90,7 +92,9 @@ def main() -> None:
     parser.add_argument("--only", default="", help="part of the file name")
     parser.add_argument("--csv", type=Path, default=Path("benchmark-pruning-layers.csv"))
     options = parser.parse_args()
-    pruning_range(np.eye(4) + 0.1, np.arange(1.0, 5.0), keep=2)  # compiled before it is timed
+    pruning_range(
+        np.eye(4) + 0.1, np.arange(1.0, 5.0), keep=2, time_limit=None
+    )  # compiled before it is timed
     rows = [
         measure(path, bits, options.chunk or None, options.channels, options.seconds)
         for path in sorted(options.folder.glob("*.safetensors"))

@@ -172,7 +172,7 @@ def main() -> None:
     options = parser.parse_args()
     warm = np.eye(4) + 0.1
     for method in ("exact", "sdp", "sdp-scs"):
-        quantization_range(warm, np.ones((1, 4)), bits=2, scale=0.3, method=method)
+        quantization_range(warm, np.ones((1, 4)), bits=2, scale=0.3, method=method, time_limit=None)
     rows = measure(options)
     write_csv(options.csv, rows)
     print(f"{len(rows)} problems of {options.folder}, one thread; medians over the problems")

@@ -99,7 +99,7 @@ def main() -> None:
     options = parser.parse_args()
     warm = np.eye(4) + 0.1
     for method in ("exact", *options.heuristics):
-        quantization_range(warm, np.ones((1, 4)), bits=2, scale=0.3, method=method)
+        quantization_range(warm, np.ones((1, 4)), bits=2, scale=0.3, method=method, time_limit=None)
     rows: list[Row] = []
     losses: list[Row] = []
     for bits in options.bits:

@@ -7,7 +7,9 @@ import resource
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
+from inspect import signature
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -17,8 +19,12 @@ from torch import nn
 
 from bounds import pruning_range, quantization_range
 from bounds.errors import LayerboundsError, MethodError, ProblemError
+from bounds.gap.judge import gap
+from bounds.problem.gram import check_problem
 from bounds.problem.grid import choose_scale
+from bounds.problem.limits import DEFAULT_SECONDS, Limits
 from bounds.problem.methods import methods
+from bounds.quantization.relaxation import bound
 from bounds.study import format_study
 from layers.dump.file import FORMAT, VERSION, dump_path, read_dump, write_dump
 from layers.images.preprocessing import Preprocessing
@@ -63,6 +69,16 @@ NUMBERS = {
     "extended": (GRAM.astype(np.longdouble), WEIGHTS, "gram must be float64 or narrower"),
     "too large": (GRAM * 4e307, WEIGHTS, "gram has entries over"),
     "too much energy": (GRAM, WEIGHTS * 1e160, "beyond float64"),
+    "ragged": (GRAM, [[0.3, -1.2, 0.7], [1.0]], "weights cannot be taken as an array"),
+    "masked": (np.ma.masked_array(GRAM, GRAM > 3), WEIGHTS, "gram is a masked array"),
+    "complex tensor": (torch.tensor(GRAM).to(torch.complex64), WEIGHTS, "gram must be real"),
+    "truth tensor": (GRAM, torch.tensor(WEIGHTS) > 0, "weights must be real numbers"),
+    "sparse tensor": (torch.tensor(GRAM).to_sparse(), WEIGHTS, "gram cannot be taken as an array"),
+    "indefinite in float32": (
+        np.array([[1, 1.000003, 0], [1.000003, 1, 0], [0, 0, 1]], np.float32),
+        WEIGHTS,
+        r"gram is indefinite .* accumulate X\^T X in float64",
+    ),
 }
 
 
@@ -75,6 +91,23 @@ def test_numbers_that_define_no_problem(name):
     for method in methods("pruning"):
         with pytest.raises(ProblemError, match=message):
             pruning_range(gram, weights, keep=1, method=method)
+
+
+#: Limits and tolerances that are none, for both problems.
+LIMITS = [
+    *(
+        ({"time_limit": value}, "time_limit must be positive seconds or None")
+        for value in ("1", True, np.array([1.0, 2.0]), [1.0], 1j)
+    ),
+    *(
+        ({"node_limit": value}, "node_limit must be a whole number of at least 1 or None")
+        for value in (0, -5, 1.5, np.nan, np.inf, "10", True, np.array([7, 8]))
+    ),
+    *(
+        ({"tolerance": value}, "tolerance must be a relative gap from 0 to 0.1")
+        for value in (None, "1e-9", True, np.nan, np.inf, -1e-9, 0.2, 1e9, 10**400)
+    ),
+]
 
 
 @pytest.mark.parametrize("method", ["rtn", "sdp", "exact"])
@@ -98,7 +131,14 @@ def test_numbers_that_define_no_problem(name):
         ({"time_limit": 0}, "time_limit must be positive"),
         ({"time_limit": -1.0}, "time_limit must be positive"),
         ({"time_limit": np.nan}, "time_limit must be positive"),
-        ({"node_limit": 0}, "node_limit must be at least 1"),
+        *LIMITS,
+        ({"seed": -1}, "seed must be a whole number of at least 0"),
+        ({"seed": "1"}, "seed must be a whole number of at least 0"),
+        ({"pairs": -1}, "pairs must be a whole number of at least 0"),
+        ({"pairs": None}, "pairs must be a whole number of at least 0"),
+        ({"scale": [[0.1], [0.1, 0.2]]}, "scale cannot be taken as an array"),
+        ({"scale": np.ma.masked_array([0.1, 0.2], [True, False])}, "scale is a masked array"),
+        ({"scale": True}, "scale must be real numbers"),
     ],
 )
 def test_options_of_quantization(method, options, message):
@@ -118,12 +158,17 @@ def test_options_of_quantization(method, options, message):
         ({"keep": np.nan}, "keep must be an integer from 0 to 3"),
         ({"keep": np.inf}, "keep must be an integer from 0 to 3"),
         ({"keep": "2"}, "keep must be an integer from 0 to 3"),
+        ({"keep": 10**400}, "keep must be an integer from 0 to 3"),
         ({"keep": None}, "keep"),
         ({"box": 0.0}, "box must be a positive factor"),
         ({"box": -2.0}, "box must be a positive factor"),
         ({"box": np.nan}, "box must be a positive factor"),
         ({"time_limit": 0}, "time_limit must be positive"),
-        ({"node_limit": 0}, "node_limit must be at least 1"),
+        ({"box": np.inf}, "box must be a positive factor"),
+        ({"box": "2"}, "box must be a positive factor"),
+        ({"box": True}, "box must be a positive factor"),
+        ({"box": np.array([1.0, 2.0])}, "box must be a positive factor"),
+        *LIMITS,
     ],
 )
 def test_options_of_pruning(method, options, message):
@@ -140,6 +185,66 @@ def test_unknown_methods_list_the_known():
         choose_scale(WEIGHTS, 3, rule="best")
     with pytest.raises(ProblemError, match="NaN"):
         choose_scale(changed(WEIGHTS, (0, 0), np.nan), 3)
+    for wrong in ("x", [[1.0], [1.0, 2.0]], np.ma.masked_array(WEIGHTS, WEIGHTS > 0)):
+        with pytest.raises(ProblemError, match="weights"):
+            choose_scale(wrong, 4)
+
+
+def test_indefinite_in_float64_is_given_no_advice_on_float32():
+    gram = changed(changed(GRAM, (0, 1), 9.1), (1, 0), 9.1)
+    with pytest.raises(ProblemError, match=r"semidefinite$"):
+        check_problem(gram, WEIGHTS)
+    with pytest.raises(ProblemError, match="accumulate"):
+        check_problem(gram.astype(np.float32).astype(np.float64), WEIGHTS)
+
+
+@pytest.mark.parametrize("kind", [torch.float64, torch.float32, torch.bfloat16])
+def test_tensors_are_taken_off_their_graph_and_widened(kind):
+    weights = torch.tensor(WEIGHTS).to(kind).requires_grad_()
+    plain = weights.detach().double().numpy()
+    for given in (weights, torch.nn.Parameter(weights.detach())):
+        q = quantization_range(torch.tensor(GRAM), given, bits=3, scale=torch.tensor(0.25))
+        assert (q.upper == quantization_range(GRAM, plain, bits=3, scale=0.25).upper).all()
+        p = pruning_range(torch.tensor(GRAM), given, keep=1)
+        assert (p.upper == pruning_range(GRAM, plain, keep=1).upper).all()
+        assert choose_scale(given, 4) == choose_scale(plain, 4)
+
+
+def test_limits_that_are_as_good_as_none():
+    choices: list[dict[str, Any]] = [
+        {"node_limit": 10**30},
+        {"node_limit": 1e6},
+        {"time_limit": np.inf},
+    ]
+    for options in choices:
+        q = quantization_range(GRAM, WEIGHTS, bits=3, scale=0.3, **options)
+        p = pruning_range(GRAM, WEIGHTS, keep=1, **options)
+        assert (q.status == "exact").all() and (p.status == "exact").all()
+    assert Limits(np.inf, 10**30) == Limits(None, 2**63 - 1)
+    numpy: Any = np.float32(2), np.int8(3)
+    assert Limits(*numpy) == Limits(2.0, 3)
+    pruning_range(GRAM, WEIGHTS, keep=1, method="scip", time_limit=np.inf, node_limit=10**30)
+
+
+def test_one_default_limit_for_every_search():
+    for solve in (quantization_range, pruning_range, gap):
+        assert signature(solve).parameters["time_limit"].default == DEFAULT_SECONDS == 10.0
+
+
+def test_no_more_pairs_than_there_are_cuts(monkeypatch):
+    real, rooms = bound.solve_dual, []
+
+    def spied(*args):
+        rooms.append(args[5])
+        return real(*args)
+
+    monkeypatch.setattr(bound, "solve_dual", spied)
+    rows = np.random.default_rng(0).standard_normal((20, 5))
+    options = {"bits": 3, "scale": 0.5, "method": "sdp"}
+    all_cuts = quantization_range(rows.T @ rows, rows[:2], **options, pairs=20)
+    found = quantization_range(rows.T @ rows, rows[:2], **options, pairs=10**9)
+    assert (found.lower == all_cuts.lower).all()
+    assert max(rooms) <= bound.CUTS_PER_INPUT * 5 + bound.CUT_ROUNDS * 5 * 4
 
 
 # ---------------------------------------------------------------- dumps, through every command

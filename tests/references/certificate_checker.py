@@ -207,6 +207,14 @@ def last_pivot(matrix: Matrix, t: list[fmpq], r: fmpq) -> fmpq:
     return r
 
 
+def bfloat16(weight: float) -> float:
+    """The nearest number of one sign, 8 exponent and 7 fraction bits, ties to even."""
+    lowest = max(math.frexp(weight)[1] - 8, -133)
+    rounded = round(Fraction(weight) / Fraction(2) ** lowest) * Fraction(2) ** lowest
+    claim(abs(rounded) < 2**128, "a weight is no bfloat16")
+    return float(rounded)
+
+
 def cut_out(dump: Dump, line: dict[str, Any]) -> tuple[list[list[float]], list[list[float]], int]:
     """Gram matrix and weights of a chunk line, and the layer's number of its first channel."""
     common = ("is", "task", "group", "features", "rounding", "tolerance")
@@ -218,7 +226,7 @@ def cut_out(dump: Dump, line: dict[str, Any]) -> tuple[list[list[float]], list[l
     claim(are_integers(line["features"], 2, 0, total), "odd features")
     a, b = line["features"]
     claim(a < b and a // dump.width == (b - 1) // dump.width, "a chunk outside the blocks")
-    claim(line["rounding"] in ("fp16", "none"), "an odd rounding")
+    claim(line["rounding"] in ("fp16", "bf16", "none"), "an odd rounding")
     claim(is_double(line["tolerance"], 0, 1e-6), "an odd tolerance")
     sizes = {"quantization": ("bits", 1, 16), "pruning": ("keep", 0, b - a)}
     name, least, most = sizes[task]
@@ -237,6 +245,8 @@ def cut_out(dump: Dump, line: dict[str, Any]) -> tuple[list[list[float]], list[l
                        for row in weights]  # fmt: skip
         except OverflowError as error:
             raise False_("a weight is no binary16") from error
+    elif line["rounding"] == "bf16":
+        weights = [[bfloat16(w) for w in row] for row in weights]
     return gram, weights, first
 
 

@@ -146,7 +146,12 @@ def breaches(instance: Instance) -> Iterator[str]:
     for method in METHODS:
         for limit in {None, instance.node_limit if method == "exact" else None}:
             found = pruning_range(
-                instance.gram, instance.weights, method=method, node_limit=limit, **instance.options
+                instance.gram,
+                instance.weights,
+                method=method,
+                node_limit=limit,
+                time_limit=None,
+                **instance.options,
             )
             lower, upper = Fraction(float(found.lower[0])), Fraction(float(found.upper[0]))
             name = f"{instance.index} {method} {instance.options} limit {limit}"

@@ -14,7 +14,9 @@ from tests.references.quantization_instances import instance
 @pytest.mark.parametrize(("n", "bits"), [(6, 2), (8, 3), (9, 4), (6, 8)])
 def test_scip_agrees(kind, n, bits):
     problem = instance(kind, n, bits, 21, channels=1)
-    found = quantization_range(problem.gram, problem.weights, bits=bits, scale=problem.scale)
+    found = quantization_range(
+        problem.gram, problem.weights, bits=bits, scale=problem.scale, time_limit=None
+    )
     answer = scip(problem.gram, problem.weights[0] / problem.scale, *problem.box)
     assert answer.finished
     codes = answer.codes * problem.scale - problem.weights[0]
@@ -31,7 +33,7 @@ def test_gurobi_agrees_at_the_papers_size():
     for bits in (2, 4):
         weights = rng.standard_normal((2, 36))
         scale = 2.5 / 2 ** (bits - 1)
-        found = quantization_range(gram, weights, bits=bits, scale=scale)
+        found = quantization_range(gram, weights, bits=bits, scale=scale, time_limit=None)
         assert (found.status == "exact").all()
         for c in range(2):
             lo, hi = -(2 ** (bits - 1)), 2 ** (bits - 1) - 1
@@ -51,7 +53,7 @@ def test_scip_does_not_contradict_us_at_the_papers_size(bits):
     gram = rows.T @ rows / 20_000
     weights = rng.standard_normal((1, 36))
     scale = 2.5 / 2 ** (bits - 1)
-    found = quantization_range(gram, weights, bits=bits, scale=scale)
+    found = quantization_range(gram, weights, bits=bits, scale=scale, time_limit=None)
     assert found.status[0] == "exact"
     answer = scip(gram, weights[0] / scale, -(2 ** (bits - 1)), 2 ** (bits - 1) - 1, seconds=4.0)
     difference = answer.codes * scale - weights[0]

@@ -12,6 +12,7 @@ from bounds.present.figures.ranges import (
     range_panel,
 )
 from bounds.present.figures.style import WIDTHS, save_data, save_figure
+from bounds.present.figures.verdicts import leads, verdict_panel
 
 __all__ = [
     "KINDS",
@@ -24,6 +25,7 @@ __all__ = [
     "heldout_data",
     "heldout_figure",
     "heldout_panel",
+    "leads",
     "loss_data",
     "loss_figure",
     "loss_panel",
@@ -33,6 +35,7 @@ __all__ = [
     "range_panel",
     "save_data",
     "save_figure",
+    "verdict_panel",
 ]
 
 #: Figures of a study by name: how each is drawn, and the data it draws.

@@ -65,8 +65,7 @@ def add_panel_legends(figure: Figure, titles: Sequence[str]) -> None:
     for ax, title in zip(figure.axes, titles, strict=True):
         ax.set_title(title)
     figure.draw_without_rendering()  # the layout: how wide the panels are
-    renderer = FigureCanvasAgg(figure).get_renderer()
-    tallest = max(_panel_legend(ax, renderer) for ax in figure.axes) / figure.dpi
+    tallest = max(map(panel_legend, figure.axes)) / figure.dpi
     for ax, title in zip(figure.axes, titles, strict=True):
         ax.set_title(title, pad=tallest * 72 + 2)
     width, height = figure.get_size_inches()
@@ -79,8 +78,11 @@ def _columns(entries: int) -> list[int]:
     return list(dict.fromkeys(-(-entries // rows) for rows in range(1, entries + 1)))
 
 
-def _panel_legend(ax: Axes, renderer: Any) -> float:
-    """Put the legend on top of a panel; its height in pixels."""
+def panel_legend(ax: Axes) -> float:
+    """Put the legend of the labelled lines on top of a panel; returns its height in pixels."""
+    figure = ax.get_figure(root=True)
+    assert figure is not None
+    renderer = FigureCanvasAgg(figure).get_renderer()
     handles = [line for line in ax.get_lines() if not str(line.get_label()).startswith("_")]
     room = ax.get_window_extent(renderer).width
     legend: Legend | None = None

@@ -15,13 +15,17 @@ from matplotlib.colors import to_hex
 
 from bounds.errors import StudyError
 from bounds.present.figures import heldout_data, heldout_panel, loss_data, loss_panel, range_panel
-from bounds.present.figures.style import colours
+from bounds.present.figures.legends import panel_legend
+from bounds.present.figures.style import clip, colours
+from bounds.present.figures.verdicts import verdict_panel
 from bounds.present.latex import BIBTEX
+from bounds.present.report.marks import mark
 from bounds.present.report.svg import palette, panel, variables
 from bounds.present.report.tables import layer_details, verdict_section
 from bounds.problem.methods import PROBLEMS
+from bounds.results.equal_storage import ACCOUNTS
 from bounds.results.ranges import Pair, Row, chunk_pairs, load_rows
-from bounds.results.summary import statement, summarise
+from bounds.results.summary import ACCOUNT_WORDS, LayerSummary, statement, summarise
 from bounds.results.table import read_results, replacing
 
 _PAGE = Template("""<!DOCTYPE html>
@@ -89,16 +93,20 @@ def make_report(rows: Sequence[Row], title: str, toml: str = "") -> str:
         '<a href="#layers">Layers</a><a href="#cite">Cite</a></nav>',
         *_facts(rows, pairs),
         '<h2 id="verdicts">Verdicts</h2>',
-        verdict_section(summaries),
+        verdict_section(summaries, {a: _verdicts(summaries, a, names) for a in ACCOUNTS}),
         '<h2 id="figures">Figures</h2>',
         *_ranges(pairs, names),
+        '<div class="two">',
         *_losses(rows, names),
         *_heldout(rows, names),
+        "</div>",
         '<h2 id="layers">Layers</h2>',
         '<p class="quiet">SNR in dB, errors summed over the chunks of a layer. quick: attained '
         "without search; best: by any method; bound: proven, no weights do better. exact: channel "
         "problems solved to optimality, out of how many.</p>",
+        '<div class="two layers">',
         *(layer_details(one) for one in summaries),
+        "</div>",
         '<h2 id="cite">What was proven, and what to cite</h2>',
         f"<p>{escape(statement(rows))}</p>",
         f"<pre>{escape(BIBTEX)}</pre>",
@@ -133,14 +141,30 @@ def _facts(rows: Sequence[Row], pairs: Sequence[Pair]) -> Iterator[str]:
     )
 
 
+def _verdicts(summaries: Sequence[LayerSummary], account: str, names: dict[str, str]) -> str:
+    """The verdict figure at one account of storage, with its legend."""
+    layers = [(clip(f"{one.source} {one.layer}", 54), one.pairs[account]) for one in summaries]
+    bits = sorted({width for _, pairs in layers for width in pairs})
+
+    def draw(ax: Axes) -> dict[str, str]:
+        words = verdict_panel(layers, ax=ax)
+        ax.set_xlabel("lead of quantization over pruning, dB")
+        return words
+
+    label = f"Verdicts at equal storage, {ACCOUNT_WORDS[account]}"
+    inches = (3.4, 0.45 + 0.27 * len(layers))
+    return _legend(bits) + panel(draw, f"v{account[0]}", label, names, inches=inches)
+
+
 def _ranges(pairs: Sequence[Pair], names: dict[str, str]) -> Iterator[str]:
     bits = sorted({pair.bits for pair in pairs})
     yield "<h3>Ranges</h3>"
     yield (
         '<p class="quiet">Across: pruning SNR, up: quantization SNR, in dB, per chunk. A rectangle '
         "runs from what methods without search attain to what relaxations prove; the dot is the "
-        "optimum. Above the diagonal quantization is better at equal storage. The axes have "
-        "different scales.</p>"
+        "optimum. A ring is around what is too small to see; point at it to read its numbers. "
+        "Above the diagonal quantization is better at equal storage. The axes have different "
+        "scales.</p>"
     )
     yield _legend(bits)
     yield '<div class="panels">'
@@ -150,10 +174,11 @@ def _ranges(pairs: Sequence[Pair], names: dict[str, str]) -> Iterator[str]:
         titled.append(("all layers", list(pairs)))
     for number, (title, group) in enumerate(titled):
 
-        def draw(ax: Axes, group: Sequence[Pair] = group) -> None:
+        def draw(ax: Axes, group: Sequence[Pair] = group) -> dict[str, str]:
             range_panel(group, ax=ax, bits=bits)
             ax.set_xlabel("pruning SNR, dB")
             ax.set_ylabel("quantization SNR, dB")
+            return mark(group, ax=ax, bits=bits)
 
         yield _figure(title, panel(draw, f"r{number}", f"Ranges of {title}", names))
     yield "</div>"
@@ -163,7 +188,7 @@ def _losses(rows: Sequence[Row], names: dict[str, str]) -> Iterator[str]:
     records = loss_data(rows)
     if not records:
         return
-    yield "<h3>What methods without search lose</h3>"
+    yield "<section><h3>What methods without search lose</h3>"
     yield (
         '<p class="quiet">dB below the optimum (where it is open: below the bound, so at most '
         "that), per chunk: median, and a line from the first to the ninth decile.</p>"
@@ -177,17 +202,17 @@ def _losses(rows: Sequence[Row], names: dict[str, str]) -> Iterator[str]:
                 loss_panel(chosen, ax=ax)
                 ax.set_xlabel("bits a weight")
                 ax.set_ylabel("loss, dB")
-                ax.legend(frameon=False, loc="upper center", ncols=3, fontsize=6, columnspacing=1)
+                panel_legend(ax)
 
             svg = panel(draw, f"l{problem[0]}", f"Loss of {problem} methods", names)
             yield _figure(problem, svg)
-    yield "</div>"
+    yield "</div></section>"
 
 
 def _heldout(rows: Sequence[Row], names: dict[str, str]) -> Iterator[str]:
     records = heldout_data(rows)
     bits = sorted({r["bits"] for r in records})
-    yield "<h3>Held-out against calibration</h3>"
+    yield "<section><h3>Held-out against calibration</h3>"
     yield (
         '<p class="quiet">The best weights of every chunk on images that took no part in choosing '
         "them. Below the diagonal: fitted to the calibration images.</p>"
@@ -204,7 +229,7 @@ def _heldout(rows: Sequence[Row], names: dict[str, str]) -> Iterator[str]:
 
         svg = panel(draw, f"h{problem[0]}", f"Held-out SNR of {problem}", names)
         yield _figure(problem, svg)
-    yield "</div>"
+    yield "</div></section>"
 
 
 def _figure(title: str, svg: str) -> str:

@@ -47,7 +47,7 @@ def variables(names: Mapping[str, str]) -> tuple[str, str]:
 
 
 def panel(
-    draw: Callable[[Axes], object],
+    draw: Callable[[Axes], Mapping[str, str] | None],
     name: str,
     label: str,
     names: Mapping[str, str],
@@ -57,7 +57,8 @@ def panel(
     """One panel as an ``<svg>`` element.
 
     Args:
-        draw: draws into the axes it is given.
+        draw: draws into the axes it is given; may return group ids of what it drew and the words
+            that appear when the pointer is on them.
         name: makes the ids of this drawing its own on the page.
         label: what a reader who cannot see it is told.
         names: ``palette``.
@@ -68,10 +69,22 @@ def panel(
         figure.patch.set_alpha(0)
         ax = figure.add_subplot()
         ax.patch.set_alpha(0)
-        draw(ax)
+        words = draw(ax) or {}
         text = io.StringIO()
         figure.savefig(text, format="svg", metadata={"Date": None})
-    return _inline(text.getvalue(), name, label, names)
+    return _tell(_inline(text.getvalue(), name, label, names), name, words)
+
+
+def _tell(text: str, name: str, words: Mapping[str, str]) -> str:
+    """Give groups of a drawing a title each, which browsers show under the pointer."""
+
+    def told(found: re.Match[str]) -> str:
+        kind, number = found.groups()
+        title = escape(words[f"{kind}{number}"])
+        return f'<g id="{name}-{kind}{number}" class="{kind}"><title>{title}</title>'
+
+    kinds = "|".join(sorted({key.rstrip("0123456789") for key in words}))
+    return re.sub(rf'<g id="{name}-({kinds})(\d+)">', told, text) if words else text
 
 
 def _inline(text: str, name: str, label: str, names: Mapping[str, str]) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from html import escape
 
 from bounds.present.latex import SHORT
@@ -14,43 +14,70 @@ from bounds.results.summary import ACCOUNT_WORDS, LayerSummary
 from bounds.results.verdicts import UNDECIDED
 
 
-def verdict_section(summaries: Sequence[LayerSummary]) -> str:
-    """Who is proven better: a table per account, a row per layer, a column per bit width."""
+def verdict_section(summaries: Sequence[LayerSummary], figures: Mapping[str, str]) -> str:
+    """Who is proven better: a figure and a table, with a switch of how storage is counted.
+
+    The switch is three radio buttons and style sheets: it works without scripts and by keyboard.
+
+    Args:
+        summaries: a row of the table each.
+        figures: the figure of every account, as HTML.
+    """
     key = (
         f'<p class="quiet key"><span class="{QUANTIZATION}">Q quantization</span> '
         f'<span class="{PRUNING}">P pruning</span> <span class="{UNDECIDED}">? undecided</span> '
         "is proven better, by at least so many dB; negative where undecided: by so many dB the "
-        "ranges overlap. Crossover: the bit width above which quantization and below which pruning "
-        "is better.</p>"
+        "ranges overlap. Crossover: up to which width pruning is proven better, and from which on "
+        "quantization. Errors are summed over the chunks of a layer.</p>"
     )
-    return key + "\n".join(_verdicts(summaries, account) for account in ACCOUNTS)
-
-
-def _verdicts(summaries: Sequence[LayerSummary], account: str) -> str:
-    widths = sorted({bits for one in summaries for bits in one.pairs[account]})
-    head = "".join(f'<th scope="col">{width} bits</th>' for width in widths)
-    rows = []
-    for one in summaries:
-        cells = "".join(_verdict(one.pairs[account].get(width)) for width in widths)
-        rows.append(
-            f'<tr data-storage="{account}"><th scope="row">{escape(one.layer)}'
-            f"<small>{escape(one.source)}</small></th>{cells}"
-            f"<td>{escape(str(one.crossover(account)))}</td></tr>"
-        )
+    switch = "".join(
+        f'<input type="radio" name="storage" id="by-{account}" aria-describedby="storage"'
+        f"{' checked' if account == VALUES else ''}>"
+        f'<label for="by-{account}">{escape(ACCOUNT_WORDS[account])}</label>'
+        for account in ACCOUNTS
+    )
+    drawn = "".join(
+        f'<figure data-storage="{account}">{figures[account]}</figure>' for account in ACCOUNTS
+    )
+    widths = sorted({b for one in summaries for pairs in one.pairs.values() for b in pairs})
     return (
-        f"<h3>At equal storage, {escape(ACCOUNT_WORDS[account])}</h3>"
-        '<div class="wide"><table class="verdicts"><thead><tr><th class="left" scope="col">layer'
-        f'</th>{head}<th scope="col">crossover</th></tr></thead><tbody>'
-        + "".join(rows)
-        + "</tbody></table></div>"
+        '<section class="accounts"><p id="storage">At equal storage, counted as</p>'
+        f'{switch}{key}<div class="verdict">{drawn}{_verdicts(summaries, widths)}</div></section>'
     )
 
 
-def _verdict(pair: Pair | None) -> str:
+def _verdicts(summaries: Sequence[LayerSummary], widths: Sequence[int]) -> str:
+    """One table with a body per account, of which the switch shows one."""
+    head = "".join(f'<th scope="col">{width} bits</th>' for width in widths)
+    bodies = "".join(
+        f'<tbody data-storage="{account}"><tr class="account"><th class="left" scope="rowgroup" '
+        f'colspan="{len(widths) + 2}">At equal storage, {escape(ACCOUNT_WORDS[account])}</th></tr>'
+        + "".join(_layer(one, account, widths) for one in summaries)
+        + "</tbody>"
+        for account in ACCOUNTS
+    )
+    return (
+        '<div class="wide"><table class="verdicts"><thead><tr><th class="left" scope="col">layer'
+        f'</th>{head}<th class="left" scope="col">crossover</th></tr></thead>{bodies}</table></div>'
+    )
+
+
+def _layer(one: LayerSummary, account: str, widths: Sequence[int]) -> str:
+    cells = "".join(_verdict(one.pairs[account].get(width), width) for width in widths)
+    return (
+        f'<tr><th scope="row">{escape(one.layer)}<small>{escape(one.source)}, {one.share}</small>'
+        f'</th>{cells}<td class="crossover">{one.crossover(account).words}</td></tr>'
+    )
+
+
+def _verdict(pair: Pair | None, width: int) -> str:
+    # On a narrow screen, where there is no head, a cell says its own width.
+    told = f'data-bits="{width} bits"'
     if pair is None:
-        return "<td>–</td>"
+        return f"<td {told}>–</td>"
     verdict = pair.verdict
-    return f'<td class="{verdict.winner}">{SHORT[verdict.winner]} {_signed(verdict.margin)}</td>'
+    words = f"{SHORT[verdict.winner]} {_signed(verdict.margin)}"
+    return f'<td class="{verdict.winner}" {told}>{words}</td>'
 
 
 def layer_details(one: LayerSummary) -> str:
@@ -65,10 +92,9 @@ def layer_details(one: LayerSummary) -> str:
             f"{pair.verdict.winner}</td><td>{_signed(pair.verdict.margin, 2)}</td>"
             f"<td>{exact:,} of {total:,}</td></tr>"
         )
-    plural = "s" if one.chunks > 1 else ""
     names = "".join(f'<th scope="col">{name}</th>' for name in ("quick", "best", "bound") * 2)
     return (
-        f"<details><summary>{escape(one.source)} {escape(one.layer)}, {one.chunks} chunk{plural}"
+        f"<details><summary>{escape(one.source)} {escape(one.layer)}, {one.share}"
         '</summary><div class="wide"><table><thead>'
         '<tr><th></th><th colspan="3" scope="colgroup">quantization</th>'
         '<th colspan="3" scope="colgroup">pruning</th><th colspan="3"></th></tr>'

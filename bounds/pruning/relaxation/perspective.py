@@ -113,7 +113,7 @@ def multipliers(
     m, groups = reduced.size, reduced.capacity.size
     d = np.full(weights.shape, START * reduced.eigen)
     p = d * weights
-    energy = ((weights @ reduced.gram) * weights).sum(axis=1)
+    energy = form(reduced.gram, weights).astype(np.float64)
     inverse, k = Inverse(np.empty((m, m)), np.empty(m)), np.empty((2 * m, 2 * m))
     stop = Stop(np.inf, accuracy, FLOOR * reduced.eigen, steps)
     for c in np.flatnonzero(energy > 0):

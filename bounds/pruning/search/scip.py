@@ -108,8 +108,11 @@ def _solve(
     model.setParam("lp/threads", 1)
     model.setParam("numerics/feastol", FEASIBILITY)
     model.setParam("numerics/dualfeastol", FEASIBILITY)
-    # Closer than what will be subtracted is of no use.
-    model.setParam("limits/absgap", tolerance / 10)
+    # Closer than what will be subtracted is of no use, and closer than SCIP's own tolerances out of
+    # its reach: it would split continuous ranges for minutes. So it would with its usual cuts.
+    model.setParam("limits/absgap", tolerance)
+    for where in ("minefficacy", "minefficacyroot"):
+        model.setParam(f"separating/{where}", FEASIBILITY)
     if limits.seconds is not None:
         model.setParam("limits/time", limits.seconds)
     if limits.nodes is not None:
@@ -137,6 +140,8 @@ def _solve(
     )
     # Anything no better than the incumbent is of no use; the margin keeps ties.
     model.setObjlimit(upper / energy * (1 + 1e-6))
+    if "limits/dual" in model.getParams():  # without a solution of its own SCIP compares no gap
+        model.setParam("limits/dual", upper / energy - tolerance)
     model.optimize()
     status = model.getStatus()
     if status in ("unbounded", "inforunbd", "unknown"):
@@ -147,7 +152,7 @@ def _solve(
         solution = model.getBestSol()
         mask = np.array([model.getSolVal(solution, variable) > 0.5 for variable in z])
         mask = mask if _within(mask, reduced) else None
-    done = status in ("optimal", "infeasible", "gaplimit")
+    done = status in ("optimal", "infeasible", "gaplimit", "duallimit")
     return max(0.0, (bound - tolerance) * energy), done, int(model.getNTotalNodes()), mask
 
 

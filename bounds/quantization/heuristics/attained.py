@@ -57,15 +57,17 @@ def beam(codes: CodeProblem, width: int = BEAM_WIDTH) -> Floats:
     return descend_from(codes.gram, codes.targets, found[None], float(codes.lo), float(codes.hi))
 
 
-def park_boyd(codes: CodeProblem, c: int, dual: Dual, seed: int) -> Floats:
+def park_boyd(codes: CodeProblem, c: int, dual: Dual, seed: tuple[int, int]) -> Floats:
     """Randomised rounding of the SDP's solution, each sample improved by descent (n,).
 
     Park & Boyd, *A semidefinite programming method for integer convex quadratic minimization*,
     Optim. Lett. 2017, Section 4: samples from a normal with the relaxation's mean and covariance,
     rounded (here also clipped to the box before, not after, the descent).
+
+    ``seed``: the user's, and the channel's number.
     """
     assert dual.covariance is not None
-    rng = np.random.default_rng([seed, c])
+    rng = np.random.default_rng(seed)
     values, vectors = np.linalg.eigh((dual.covariance + dual.covariance.T) / 2)
     root = vectors * np.sqrt(np.maximum(values, 0.0))
     samples = dual.mean + rng.standard_normal((SAMPLES, codes.features)) @ root.T

@@ -60,6 +60,7 @@ def _solve(codes: CodeProblem, c: int, rounds: int, pairs: int) -> Dual:
     origin = np.clip(np.floor(codes.start[c]), codes.lo, codes.hi)
     lo, hi = codes.lo - origin, codes.hi - origin
     n = codes.features
+    pairs = min(pairs, n * (n - 1))  # a round sees one cut on every sum and every difference
     value, z, covariance, gap, _, count, *arrays = solve_dual(
         codes.gram, codes.targets[c] - origin, codes.start[c] - origin, lo, hi,
         CUTS_PER_INPUT * n + rounds * pairs, rounds, pairs,

@@ -18,12 +18,13 @@ def proven(
     """Turn walk costs (channels,) into valid lower bounds on the error, in energy units.
 
     The true optimum has an error of at most ``upper``; strong convexity and the box say how far it
-    can be from the centre, and ``walk_slack`` what rounding can be worth that far out.
+    can be from the centre, and ``walk_slack`` what rounding can be worth that far out. A shift that
+    made the Gram definite is part of that, so bounds below zero say how far its curvature reaches.
     """
     room, radius = farthest(codes, factor, centred, upper)
     slack = walk_slack(factor, room, radius, centred.doubt, codes.hi - codes.lo + 1.0)
     total = codes.to_error(np.asarray(centred.value + cost - slack, np.longdouble))
-    return np.maximum(0.0, np.nextafter(total.astype(np.float64), -np.inf))
+    return np.nextafter(total.astype(np.float64), -np.inf)
 
 
 def farthest(

@@ -37,6 +37,9 @@ RADIUS_STEPS = 8
 QUICK_NODES = 2e6  # so many nodes take less time than a dual and its shifts
 TRIAL_NODES = 50_000  # of a walk in a reduced basis, before its tree is judged
 PATIENCE = 4.0  # a tree this much larger than estimated is given up
+#: Walks that visit less than this share of what they were given, so many in a row, are not getting
+#: anywhere: on a singular Gram bounds can creep up for ever. What is left then goes to one walk.
+IDLE_SHARE, MOST_IDLE = 0.01, 5
 LARGE, PROBES_LARGE = 1e8, 2000  # trees from this size on deserve a better estimate
 SPEED = 1e7  # nodes a second, until it is measured
 
@@ -115,13 +118,15 @@ def search_hard(
     """
     budget = Budget(limits, spent)
     single = codes.channel(c)
-    found = Found(incumbent, 0.0)
+    found = Found(incumbent, -np.inf)
     lattice = make_lattice(single, reduction) if reduction and reduction.worthwhile else None
     if lattice is not None and walk_reduced(single, lattice, QUICK_NODES, found, budget):
         found.nodes = budget.nodes
         return found
     dual = solve_channel(single, 0)
-    found.lower, found.dual = max(found.lower, dual.lower), dual
+    found.dual = dual
+    if dual.lower > 0:  # 0 proves nothing, not even that the form is nowhere negative
+        found.lower = max(found.lower, dual.lower)
     found.improve(single, [beam(single, BEAM_WIDTH)[0]])
     candidates = shifts(single, dual)
     whole = [s.nodes(s.radius(found.codes)) for s in candidates]
@@ -130,6 +135,7 @@ def search_hard(
     if lattice is not None:
         walk_reduced(single, lattice, min(whole, budget.left), found, budget)
     bias, largest, stage = 1.0, 0, 0  # bias: nodes visited over nodes estimated
+    idle = 0  # stages in a row whose tree was next to nothing
     while not (found.finished or budget.over):
         left = budget.left
         if left < np.inf:
@@ -137,7 +143,7 @@ def search_hard(
         else:
             target = np.inf
         plan = None
-        if whole * bias > target >= WORTHWHILE * largest:
+        if whole * bias > target >= WORTHWHILE * largest and idle < MOST_IDLE:
             if stage == 2 and WIDE_BEAM * single.features < 0.05 * left:
                 found.improve(single, [beam(single, WIDE_BEAM)[0]])
             plan = widest(candidates, found, target / bias)
@@ -145,6 +151,7 @@ def search_hard(
         chosen, radius, size = plan or (candidates[0], np.inf, whole)
         visited = walk_stage(single, chosen, radius, found, budget)
         bias, largest = max(visited / max(size, 1.0), 0.1), max(largest, visited)
+        idle = idle + 1 if visited < IDLE_SHARE * min(target, SLICE_NODES) else 0
         stage += 1
     found.nodes = budget.nodes
     return found
@@ -187,7 +194,8 @@ def widest(
     """
     probes = PROBES if target < LARGE else PROBES_LARGE
     codes = candidates[0].codes
-    best, chosen = found.lower / float(codes.to_error(np.ones(1, np.longdouble))[0]), None
+    unit = float(codes.to_error(np.ones(1, np.longdouble))[0])
+    best, chosen = max(found.lower, 0.0) / unit, None
     for shifted in candidates:
         base, room = float(shifted.centred.value[0]), shifted.radius(found.codes)
         low, high = max((best - base) / room, 0.0), 1.0

@@ -125,13 +125,13 @@ class Lattice:
     def proves(self, cost: float, upper: float) -> float:
         """Valid lower bound on the error (energy units) from the cost of a finished walk.
 
-        ``upper``: an error attained.
+        ``upper``: an error attained. Below zero where the Gram's curvature may take the form there.
         """
         codes, centred = self.codes, self.centred
         room, square = farthest(codes, codes.factor, centred, np.array([upper]))
         total = centred.value + cost - self.slack(float(room[0]), float(np.sqrt(square[0])))
         error = codes.to_error(np.asarray(total, np.longdouble)).astype(np.float64)
-        return max(0.0, float(np.nextafter(error[0], -np.inf)))
+        return float(np.nextafter(error[0], -np.inf))
 
     def slack(self, room: float, far: float) -> float:
         """How far computed costs can be from true ones.
@@ -191,8 +191,8 @@ def reduce_chunk(codes: CodeProblem) -> Reduction:
     try:
         order = search_order(np.linalg.inv(form))
         reduced = np.diag(np.linalg.cholesky(form[np.ix_(order, order)])).astype(np.float64)
-    except np.linalg.LinAlgError:
-        return none
+    except (ArithmeticError, np.linalg.LinAlgError):
+        return none  # singular to working precision, in this basis too
     plain = np.diag(codes.factor.factor).astype(np.float64)
     return Reduction(codes.gram, basis, gain(plain, reduced))
 

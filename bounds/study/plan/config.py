@@ -13,12 +13,12 @@ from dataclasses import MISSING, dataclass, field, fields
 from typing import Any
 
 from bounds.errors import StudyError
+from bounds.problem.gram import ROUNDINGS
 
 #: How k is found from n b/16, and how channels and chunks are picked when not all are wanted.
 KEEP_RULES = ("floor", "nearest", "interpolate")
 SCALE_RULES = ("mse", "minmax", "mse-channel", "minmax-channel")
 SELECTIONS = ("even", "first")
-ROUNDINGS = ("fp16", "none")
 BACKENDS = ("threads", "processes")
 
 
@@ -141,7 +141,8 @@ class Solve(_Checked):
     Attributes:
         chunk: input features of a chunk; 36 is the paper's.
         bits: bit widths b; pruning is solved at the same storage, sparsity 1 - b/16.
-        rounding: ``"fp16"`` rounds the weights to half precision first, as the paper does.
+        rounding: ``"fp16"`` rounds the weights to half precision first, as the paper does;
+            ``"bf16"`` to bfloat16.
         scale: rule for the quantization step, see ``bounds.problem.grid.choose_scale``.
         keep: how k is made from n b/16 where that is not whole.
         quantization: methods for quantization, in the order of the results.

@@ -15,14 +15,17 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from bounds import pruning_range, quantization_range
 from bounds.errors import StudyError
 from bounds.linalg.forms import form
-from bounds.problem.gram import round_weights
-from bounds.problem.grid import choose_scale
-from bounds.problem.methods import PRUNING, QUANTIZATION
+from bounds.problem.answer import answer
+from bounds.problem.attempt import Options
+from bounds.problem.gram import check_problem, round_weights
+from bounds.problem.grid import Grid, choose_scale
+from bounds.problem.limits import Limits
+from bounds.problem.methods import PRUNING, QUANTIZATION, find_method
 from bounds.problem.range import CERTIFIED, EXACT, HEURISTIC, Range, snr
-from bounds.problem.sparsity import choose_keep
+from bounds.problem.slices import Progress
+from bounds.problem.sparsity import choose_keep, paper_box, sparsity
 from bounds.study.plan.digest import code_digest
 from bounds.study.plan.tasks import Task, thin_out
 
@@ -61,8 +64,8 @@ def read_piece(task: Task) -> Piece:
     """The chunk of a task, its weights rounded as the task says.
 
     Raises:
-        DumpError: the dump cannot be used.  StudyError: it is not the dump the task was made for,
-            or its weights do not fit FP16.
+        DumpError: the dump cannot be used.  StudyError: it is not the dump the task was made for.
+        ProblemError: its weights do not fit the format they are to be rounded to.
     """
     dump, chunks = _chunks(task.layer.dump, task.chunk_size)
     if dump.content_hash != task.layer.dump_hash:
@@ -168,22 +171,19 @@ def quantize(
     node_limit: int | None = None,
     seed: int = 0,
     pairs: int = 0,
+    progress: Progress | None = None,
 ) -> tuple[Range, Floats]:
-    """Range of a piece at ``bits`` bits, and its quantization step, or (channels,) of them."""
+    """Range of a piece at ``bits`` bits, and its quantization step, or (channels,) of them.
+
+    ``progress`` is told the channels done, as by ``bounds.problem.answer``.
+    """
     # The step belongs to the chunk over all its channels, whichever of them are solved.
     steps = np.asarray(choose_scale(piece.all_weights, bits, rule=rule))
     scale = steps[list(piece.channels)] if steps.ndim else steps
-    found = quantization_range(
-        piece.chunk.gram,
-        piece.weights,
-        bits=bits,
-        scale=scale,
-        method=method,
-        time_limit=_limit(time_limit),
-        node_limit=node_limit,
-        seed=seed,
-        pairs=pairs,
-    )
+    find_method(QUANTIZATION, method)
+    problem = check_problem(piece.chunk.gram, piece.weights)
+    options = Options(Limits(_limit(time_limit), node_limit), seed, pairs)
+    found = answer(problem, Grid.uniform(bits, scale), method, options, progress=progress)
     return found, scale
 
 
@@ -195,17 +195,19 @@ def prune(
     time_limit: float | None,
     node_limit: int | None = None,
     pattern: tuple[int, int] | None = None,
+    box: float | None = None,
+    progress: Progress | None = None,
 ) -> Range:
-    """Range of a piece with at most ``keep`` weights a channel, or N of every M."""
-    return pruning_range(
-        piece.chunk.gram,
-        piece.weights,
-        keep=keep,
-        pattern=pattern,
-        method=method,
-        time_limit=_limit(time_limit),
-        node_limit=node_limit,
-    )
+    """Range of a piece with at most ``keep`` weights a channel, or N of every M.
+
+    ``box``: factor of the paper's box around the chunk's weights, over all its channels, whichever
+    of them are solved. ``progress`` is told the channels done, as by ``bounds.problem.answer``.
+    """
+    find_method(PRUNING, method)
+    problem = check_problem(piece.chunk.gram, piece.weights)
+    edges = None if box is None else paper_box(piece.all_weights, box)
+    options = Options(Limits(_limit(time_limit), node_limit))
+    return answer(problem, sparsity(keep, pattern, edges), method, options, progress=progress)
 
 
 def _limit(seconds: float | None) -> float | None:

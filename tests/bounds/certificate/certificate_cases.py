@@ -69,7 +69,12 @@ def quantized(dump: LayerDump, bits: int, method: str = "exact", scale: Any = 0.
             chunk,
             range(len(chunk.weights)),
             quantization_range(
-                chunk.gram, half(chunk.weights), bits=bits, scale=scale, method=method
+                chunk.gram,
+                half(chunk.weights),
+                bits=bits,
+                scale=scale,
+                method=method,
+                time_limit=None,
             ),
             bits=bits,
             scale=scale,
@@ -84,7 +89,9 @@ def pruned(dump: LayerDump, keep: int, method: str = "exact") -> list[Solved]:
         Solved(
             chunk,
             range(len(chunk.weights)),
-            pruning_range(chunk.gram, half(chunk.weights), keep=keep, method=method),
+            pruning_range(
+                chunk.gram, half(chunk.weights), keep=keep, method=method, time_limit=None
+            ),
             keep=keep,
         )
         for chunk in dump.chunks(None)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +15,7 @@ from bounds.certificate import Solved, is_whole, write_certificate
 from bounds.certificate import pruned as pruned_module
 from bounds.certificate import quantized as quantized_module
 from bounds.errors import CertificateError
+from bounds.problem.gram import round_weights
 from bounds.problem.grid import choose_scale
 from bounds.verify import Refused, verify
 from layers.extract import extract
@@ -193,8 +195,8 @@ def test_a_real_layer(tmp_path: Path):
     chunk = dump.chunks()[0]
     weights, picked = half(chunk.weights), [0, 5, 7]
     scale = float(choose_scale(weights, 4))
-    q = quantization_range(chunk.gram, weights[picked], bits=4, scale=scale)
-    p = pruning_range(chunk.gram, weights[picked], keep=9)
+    q = quantization_range(chunk.gram, weights[picked], bits=4, scale=scale, time_limit=None)
+    p = pruning_range(chunk.gram, weights[picked], keep=9, time_limit=None)
     solved = [
         Solved(chunk, picked, q, bits=4, scale=scale),
         Solved(chunk, picked, p, keep=9),
@@ -219,3 +221,32 @@ def test_two_variable_cuts_are_proven_too(tmp_path):
     assert any(cut[1] for line in lines for cut in line["proof"]["cuts"])
     for line, lower in zip(lines, found.lower, strict=True):
         assert line["lower"] == pytest.approx(lower, rel=1e-9)
+
+
+def test_weights_rounded_to_bfloat16(tmp_path):
+    dump = make_dump(4, features=4)
+    (chunk,) = dump.chunks(None)
+    weights = round_weights(np.array(chunk.weights, np.float64), "bf16")
+    found = quantization_range(chunk.gram, weights, bits=3, scale=0.4, time_limit=None)
+    solved = Solved(chunk, range(2), found, bits=3, scale=0.4, rounding="bf16")
+    data = certificate(tmp_path / "c.jsonl", dump, [solved])
+    verify(data, dump)
+    assert [line["status"] for line in channels(data)] == ["exact", "exact"]
+    assert [line["upper"] for line in channels(data)] == pytest.approx(found.upper, rel=1e-12)
+    far = replace(dump, weights=np.full_like(dump.weights, 3.4e38))
+    (chunk,) = far.chunks(None)
+    with pytest.raises(CertificateError, match="do not fit bf16"):
+        write_certificate(tmp_path / "d.jsonl", far, [replace(solved, chunk=chunk)])
+
+
+def test_a_range_that_claims_nothing_is_certified_as_such(tmp_path):
+    """Below the floor of the energy, but on a Gram whose curvature hides what lies below."""
+    gram = np.array([[1.0, 1 + 1e-10], [1 + 1e-10, 1.0]])
+    dump = replace(
+        make_dump(features=2, channels=1),
+        weights=np.array([[0.5, 0.5]], np.float32),
+        gram_blocks=(gram[None],),
+    )
+    data = certificate(tmp_path / "c.jsonl", dump, quantized(dump, 4, scale=1.0))
+    verify(data, dump)
+    assert [line["status"] for line in channels(data)] == ["heuristic"]

@@ -194,7 +194,7 @@ def test_solve_grouped_channel(cli, images, tmp_path):
         (("--bits", "4", "--channel", "x"), ("x", "0 to 11")),
         (("--bits", "4", "--size", "0"), ("1 or more",)),
         (("--bits", "4", "--scale", "best"), ("minmax-channel",)),
-        (("--bits", "4", "--rounding", "fp8"), ("fp16, none",)),
+        (("--bits", "4", "--rounding", "fp8"), ("fp16, bf16, none",)),
         (("--bits", "4", "--time-limit", "-1"), ("positive",)),
     ],
 )

@@ -112,7 +112,7 @@ def test_weights_that_compensate_from_afar(power):
     rows = np.array([[1, 1, 0, 0], [0, small, 1, 0], [0, small, 0, 1.0]])
     gram, weights = rows.T @ rows, np.ones(4)
     assert ExactForm(gram, weights).sparse_optimum(2) == 0
-    found = pruning_range(gram, weights, keep=2)
+    found = pruning_range(gram, weights, keep=2, time_limit=None)
     assert found.lower[0] == 0
     assert found.status[0] != EXACT
 
@@ -208,7 +208,7 @@ def test_the_box_has_a_witness_and_a_bound_above_it_is_noticed():
     assert box == (0.0, 1.2)
     d = np.array([0.2, -1.0])
     assert float(witness) == pytest.approx(d @ gram @ d, rel=1e-12)
-    found = pruning_range(gram, weights, keep=1, box=1.2)
+    found = pruning_range(gram, weights, keep=1, box=1.2, time_limit=None)
     assert not list(check_range(truth, found, "exact", box=1.2))
     high = replace(found, lower=found.upper * 1.01, upper=found.upper * 1.01)
     assert "lower > witness" in {f.rule for f in check_range(truth, high, "exact", box=1.2)}

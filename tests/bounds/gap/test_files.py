@@ -18,7 +18,8 @@ WEIGHTS = np.arange(24, dtype=np.float32).reshape(4, 6) / 8
 def test_numpy(tmp_path):
     np.save(tmp_path / "w.npy", WEIGHTS.reshape(4, 6, 1, 1))
     found = read_weights(tmp_path / "w.npy", SHAPES)
-    assert (found == WEIGHTS).all() and found.shape == (4, 6) and found.dtype == np.float32
+    assert (found.values == WEIGHTS).all() and found.values.shape == (4, 6)
+    assert found.values.dtype == np.float32 and found.accuracy == np.finfo(np.float32).eps
 
 
 def test_the_only_tensor_that_fits_is_taken(tmp_path):
@@ -26,7 +27,8 @@ def test_the_only_tensor_that_fits_is_taken(tmp_path):
     np.savez(tmp_path / "w.npz", **tensors)
     save_file(tensors, tmp_path / "w.safetensors")
     for name in ("w.npz", "w.safetensors"):
-        assert (read_weights(tmp_path / name, SHAPES) == WEIGHTS).all()
+        found = read_weights(tmp_path / name, SHAPES)
+        assert (found.values == WEIGHTS).all() and found.accuracy == 2.0**-10
         with pytest.raises(ProblemError, match=r"w\.\w+ a has shape \(3, 3\), .* \(4, 6\) or"):
             read_weights(tmp_path / name, SHAPES, "a")
         with pytest.raises(ProblemError, match="no tensor 'c'; it has a, b"):
@@ -34,16 +36,21 @@ def test_the_only_tensor_that_fits_is_taken(tmp_path):
 
 
 def test_numbers_that_numpy_does_not_have(tmp_path):
-    save_torch({"w": torch.tensor(WEIGHTS).bfloat16()}, tmp_path / "w.safetensors")
-    found = read_weights(tmp_path / "w.safetensors", SHAPES)
-    assert (found == WEIGHTS).all() and found.dtype == np.float32
+    """Widened without loss, and known to be no more precise than they were."""
+    for kind in (torch.bfloat16, torch.float8_e4m3fn, torch.float8_e5m2):
+        narrow = torch.tensor(WEIGHTS).to(kind)
+        save_torch({"w": narrow}, tmp_path / "w.safetensors")
+        found = read_weights(tmp_path / "w.safetensors", SHAPES)
+        assert (found.values == narrow.float().numpy()).all()
+        assert found.accuracy == torch.finfo(kind).eps
 
 
 def test_several_that_fit_have_to_be_named(tmp_path):
     save_file({f"layer{i}.weight": WEIGHTS for i in range(12)}, tmp_path / "w.safetensors")
     with pytest.raises(ProblemError, match=r"12 of them fit .* --tensor: layer0.weight, layer1"):
         read_weights(tmp_path / "w.safetensors", SHAPES)
-    assert (read_weights(tmp_path / "w.safetensors", SHAPES, "layer3.weight") == WEIGHTS).all()
+    found = read_weights(tmp_path / "w.safetensors", SHAPES, "layer3.weight")
+    assert (found.values == WEIGHTS).all()
 
 
 def test_none_that_fits_lists_what_is_there(tmp_path):

@@ -5,14 +5,19 @@ from __future__ import annotations
 import math
 from dataclasses import replace
 from itertools import product
+from typing import Any
 
 import numpy as np
 import pytest
+import torch
+from safetensors.torch import save_file as save_torch
 
 from bounds import pruning_range, quantization_range
-from bounds.errors import ProblemError, SolverError
+from bounds.errors import MethodError, ProblemError, SolverError
+from bounds.gap.files import read_weights
 from bounds.gap.judge import distance, gap, worst_channels
 from bounds.gap.steps import infer_steps, to_codes
+from bounds.gap.stored import as_stored
 from bounds.problem.grid import choose_scale
 from layers.dump.file import LayerDump, dump_path, read_dump
 from tests.bounds.study.study_cases import TINY
@@ -74,7 +79,9 @@ def test_an_optimal_quantization_has_no_gap(head, bits, dtype):
     step = choose_scale(head.weights, bits)
     best = np.zeros_like(head.weights, np.float64)
     for chunk in head.chunks(12):
-        found = quantization_range(chunk.gram, chunk.weights, bits=bits, scale=step)
+        found = quantization_range(
+            chunk.gram, chunk.weights, bits=bits, scale=step, time_limit=None
+        )
         best[chunk.channels, chunk.features] = found.weights
     told = gap(head, best.astype(dtype), bits=bits, scale=step, size=12)
     assert told.fits.all()
@@ -88,7 +95,7 @@ def test_round_to_nearest_loses_what_it_loses(head):
     nearest, upper, lower = np.zeros(head.weights.shape), 0.0, 0.0
     for chunk in head.chunks(12):
         rtn = quantization_range(chunk.gram, chunk.weights, bits=3, scale=step, method="rtn")
-        best = quantization_range(chunk.gram, chunk.weights, bits=3, scale=step)
+        best = quantization_range(chunk.gram, chunk.weights, bits=3, scale=step, time_limit=None)
         nearest[chunk.channels, chunk.features] = rtn.weights
         upper, lower = upper + rtn.upper.sum(), lower + best.lower.sum()
     told = gap(head, nearest, bits=3, scale=step, size=12)
@@ -108,7 +115,7 @@ def test_an_optimal_pruning_has_no_gap_and_magnitude_has_its_own(head):
     upper = lower = 0.0
     for chunk in head.chunks(12):
         place = chunk.channels, chunk.features
-        optimum = pruning_range(chunk.gram, chunk.weights, keep=4)
+        optimum = pruning_range(chunk.gram, chunk.weights, keep=4, time_limit=None)
         simple = pruning_range(chunk.gram, chunk.weights, keep=4, method="magnitude")
         best[place], magnitude[place] = optimum.weights, simple.weights
         upper, lower = upper + simple.upper.sum(), lower + optimum.lower.sum()
@@ -161,7 +168,7 @@ def test_rules_for_the_step_are_those_of_studies(head):
     v = np.zeros(head.weights.shape)
     for chunk in head.chunks(12):
         w = chunk.weights.astype(np.float16).astype(np.float64)
-        found = quantization_range(chunk.gram, w, bits=4, scale=choose_scale(w, 4))
+        found = quantization_range(chunk.gram, w, bits=4, scale=choose_scale(w, 4), time_limit=None)
         v[chunk.channels, chunk.features] = found.weights
     told = gap(head, v, bits=4, scale="mse", size=12, rounding="fp16")
     assert told.misfits == 0 and told.gap == pytest.approx(0.0, abs=1e-6)
@@ -260,3 +267,63 @@ def test_distance():
     assert distance(2.0, 1.0, 9.0) == pytest.approx(3.0103, abs=1e-4)
     assert distance(0.0, 0.0, 9.0) == 0.0 and distance(1.0, 0.0, 9.0) == math.inf
     assert distance(1e-14, 0.0, 1.0) == 0.0, "no more than rounding of the Gram itself"
+
+
+@pytest.mark.parametrize("bits", [2, 3, 4, 6, 8])
+def test_a_grid_is_one_to_the_precision_of_its_file(bits):
+    """bfloat16 keeps eight bits of step times code: steps are found, and codes are the right ones.
+
+    At eight bits the largest codes are rounded by up to half a step: they are known to within one.
+    """
+    rng = np.random.default_rng(bits)
+    lo, hi = -(2 ** (bits - 1)), 2 ** (bits - 1) - 1
+    codes = rng.integers(lo, hi + 1, (20, 60))
+    codes[:, :3] = (1, lo, hi)
+    steps = rng.uniform(0.01, 0.5, 20)
+    tensor = torch.tensor(steps[:, None] * codes).bfloat16()
+    stored = tensor.double().numpy()
+    accuracy = as_stored("w", tensor).accuracy
+    found = infer_steps(stored, bits, accuracy)
+    assert found == pytest.approx(steps, rel=2.0**-8)
+    back, fits = to_codes(stored, found, bits, accuracy)
+    assert fits.all() and np.abs(back - codes).max() <= (bits == 8)
+    assert (back == codes)[np.abs(codes) <= 64].all()
+
+
+def test_bfloat16_weights_of_a_layer_fit_their_grid(head, tmp_path):
+    step = choose_scale(head.weights, 4)
+    v = step * np.clip(np.rint(head.weights / step), -8, 7)
+    narrow = torch.tensor(v).bfloat16()
+    save_torch({"w": narrow}, tmp_path / "w.safetensors")
+    stored = read_weights(tmp_path / "w.safetensors", [head.weights.shape])
+    for given in (narrow, stored):
+        for scale in (step, "infer"):
+            told = gap(head, given, bits=4, scale=scale, size=12, method="rtn")
+            assert told.misfits == 0 and told.fits.all()
+    assert gap(head, stored.values, bits=4, scale=step, size=12, method="rtn").misfits > 0
+
+
+@pytest.mark.parametrize("rounding", ["fp16", "bf16"])
+def test_weights_are_compared_after_the_rounding_asked_for(head, rounding):
+    kind = {"fp16": torch.float16, "bf16": torch.bfloat16}[rounding]
+    w = torch.tensor(head.weights).to(kind).double().numpy()
+    told = gap(head, w, keep="own", size=12, rounding=rounding)
+    assert told.error.sum() == 0.0
+    other = "fp16" if rounding == "bf16" else "bf16"
+    assert gap(head, w, keep="own", size=12, rounding=other).error.sum() > 0
+
+
+def test_every_refusal_is_one_the_documentation_names():
+    v = np.array([[0.5, 0.5]])
+    wrong: list[dict[str, Any]] = [{"rounding": "fp8"}, {"time_limit": "1"}, {"time_limit": True}]
+    for options in wrong:
+        with pytest.raises(ProblemError):
+            gap(TWINS, v, bits=3, scale=0.25, **options)
+    with pytest.raises(ProblemError, match="do not fit FP16"):
+        gap(dump_of([[1e5, 1.0]], np.eye(2)), v, keep=1, rounding="fp16")
+    with pytest.raises(ProblemError, match="compressed weights cannot be taken"):
+        gap(TWINS, [[0.5], [0.5, 0.5]], keep=1)
+    with pytest.raises(ProblemError, match="compressed weights is a masked array"):
+        gap(TWINS, np.ma.masked_array(v, v > 0), keep=1)
+    with pytest.raises(MethodError):
+        gap(TWINS, v, bits=3, scale=0.25, method="best")

@@ -59,14 +59,17 @@ def test_verdict_table(rows):
     text = verdict_table(summaries, statement(rows))
     check_structure(text)
     head, *lines = body(text)
-    assert head == ["layer, bits", "2", "4", "crossover"]
+    assert head == ["layer, bits", "channels", "chunks", "2", "4", "crossover"]
     assert len(lines) == len(ACCOUNTS) * len(summaries)
     for account, start in zip(ACCOUNTS, range(0, len(lines), len(summaries)), strict=True):
         for one, line in zip(summaries, lines[start:], strict=False):
             assert line[0] == rf"\quad {escape(one.layer)}"
-            for cell, pair in zip(line[1:3], one.pairs[account].values(), strict=True):
+            share = one.share
+            assert line[1] == f"{share.channels[0]}/{share.channel_total[0]}"
+            assert line[2] == f"{share.chunks[0]}/{share.chunk_total[0]}"
+            for cell, pair in zip(line[3:5], one.pairs[account].values(), strict=True):
                 assert cell == f"{pair.verdict.winner[0].upper()} ${pair.verdict.margin:.1f}$"
-            assert line[3] == str(one.crossover(account))
+            assert line[5] == str(one.crossover(account))
     assert text.count(escape(rows[0]["source"])) == len(ACCOUNTS)
     for rule in (r"\toprule", r"\midrule", r"\bottomrule", "1e-09"):
         assert rule in text
@@ -77,6 +80,9 @@ def test_range_table(rows):
     summaries = summarise(rows)
     text = range_table(summaries, statement(rows))
     check_structure(text)
+    for one in summaries:  # beside the numbers, and in the caption
+        assert f"{one.layer}, {one.share}}}" in text
+    assert "Solved of each layer:" in text.split(r"\label")[0]
     lines = [line for line in body(text) if line[0].isdecimal()]
     pairs = [pair for one in summaries for pair in one.pairs[VALUES].values()]
     assert len(lines) == len(pairs) == 4

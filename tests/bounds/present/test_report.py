@@ -3,20 +3,26 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 import re
 import shutil
 import subprocess
 from collections import Counter
 from dataclasses import dataclass
+from html import unescape
 from html.parser import HTMLParser
 from pathlib import Path
 
+import matplotlib.pyplot as plt
 import pytest
 from PIL import Image
 
 from bounds.errors import StudyError
+from bounds.present.figures import corners, range_panel
+from bounds.present.figures.verdicts import lead_words
 from bounds.present.report import make_report, write_report
+from bounds.present.report.marks import mark
 from bounds.results.equal_storage import ACCOUNTS
 from bounds.results.ranges import chunk_pairs, load_rows
 from bounds.results.summary import statement, summarise
@@ -43,7 +49,7 @@ def page(ran, tmp_path_factory):
 class Elements(HTMLParser):
     """Tags with attributes, and whether all are closed."""
 
-    VOID = frozenset({"meta", "link", "br"})
+    VOID = frozenset({"meta", "link", "br", "input"})
 
     def __init__(self, text: str) -> None:
         super().__init__()
@@ -104,7 +110,9 @@ def test_page_says_what_the_results_say(page, rows):
             for pair in one.pairs[account].values():
                 verdict = pair.verdict
                 cell = f"{verdict.winner[0].upper()} {verdict.margin:+.1f}".replace("-", "−")
-                assert f'<td class="{verdict.winner}">{cell}</td>' in text
+                assert f'<td class="{verdict.winner}" data-bits="{pair.bits} bits">{cell}<' in text
+            assert f'<td class="crossover">{one.crossover(account).words}</td>' in text
+        assert f"{one.source}, {one.share}</small>" in text
         for pair in one.pairs["values"].values():
             for known in (pair.quantization, pair.pruning):
                 assert f"<td>{known.snr_reached:.2f}</td><td>{known.snr_attained:.2f}</td>" in text
@@ -112,7 +120,8 @@ def test_page_says_what_the_results_say(page, rows):
 
 def test_every_panel_is_there_and_changes_colour(elements, page):
     labels = [a["aria-label"] for tag, a in elements.found if tag == "svg"]
-    assert [label.split(" of ")[0] for label in labels] == [
+    assert [re.split(" of | at ", label)[0] for label in labels] == [
+        *("Verdicts",) * 3,
         *("Ranges",) * 3,
         *("Loss",) * 2,
         *("Held-out SNR",) * 2,
@@ -121,6 +130,67 @@ def test_every_panel_is_there_and_changes_colour(elements, page):
     drawings = "".join(re.findall(r"<svg.*?</svg>", page.read_text("utf-8"), re.DOTALL))
     left = set(re.findall(r"(?:fill|stroke): (#[0-9a-f]{6})", drawings))
     assert left <= {"#ffffff", "#cccccc"}
+
+
+def test_verdicts_are_drawn_before_one_table_with_a_switch(page, elements):
+    text = page.read_text("utf-8")
+    assert text.count('<table class="verdicts">') == 1
+    radios = [a for tag, a in elements.found if tag == "input"]
+    assert [a["id"] for a in radios] == [f"by-{account}" for account in ACCOUNTS]
+    assert {(a["type"], a["name"]) for a in radios} == {("radio", "storage")}
+    assert [("checked" in a) for a in radios] == [True, False, False]
+    labelled = [a["for"] for tag, a in elements.found if tag == "label"]
+    assert labelled == [a["id"] for a in radios]
+    assert text.index('aria-label="Verdicts') < text.index("<table")
+    for account in ACCOUNTS:  # a style sheet does the switching
+        assert (
+            f'#by-{account}:checked ~ .verdict [data-storage]:not([data-storage="{account}"])'
+            in text
+        )
+
+
+def test_every_rectangle_has_words_and_small_ones_a_ring(rows, page):
+    text = page.read_text("utf-8")
+    titles = re.findall(r'<g id="r2-(spot|tiny)\d+" class="\1"><title>([^<]+)</title>', text)
+    pairs = chunk_pairs(rows)
+    assert len(titles) == len(pairs)
+    for (_, words), pair in zip(titles, pairs, strict=True):
+        assert words.startswith(
+            f"{pair.source} {pair.layer}, chunk {pair.chunk}, {pair.bits} bits: "
+        )
+        assert f"pruning {pair.pruning.snr_reached:.2f} to " in words
+    bars = re.findall(r'<g id="vv-bar\d+" class="bar"><title>([^<]+)</title>', text)
+    assert len(bars) == 4 and all("quantization is better by" in words for words in bars)
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "words"),
+    [
+        (2.0, 3.0, "quantization is better by 2.00 dB to 3.00 dB"),
+        (2.0, 2.001, "quantization is better by 2.00 dB"),
+        (-3.0, -2.0, "pruning is better by 2.00 dB to 3.00 dB"),
+        (1.0, math.inf, "quantization is better by 1.00 dB at least"),
+        (-math.inf, 1.0, "undecided; quantization's lead is between -inf and +1.00 dB"),
+    ],
+)
+def test_lead_in_words(low, high, words):
+    assert lead_words(low, high) == words
+
+
+def test_rings_are_for_what_is_a_few_pixels(rows):
+    pairs = chunk_pairs(rows)
+    _, ax = plt.subplots()
+    try:
+        range_panel(pairs, ax=ax)
+        bits = sorted({pair.bits for pair in pairs})
+        assert "tiny" in "".join(mark(pairs, ax=ax, bits=bits))
+        (first,) = (p for p in pairs[:1])
+        box = corners(first)
+        ax.set_xlim(box[0] - 0.01, box[2] + 0.01)
+        ax.set_ylim(box[1] - 0.01, box[3] + 0.01)
+        assert list(mark(pairs[:1], ax=ax, bits=bits)) == ["spot0"]
+    finally:
+        plt.close("all")
 
 
 def test_same_results_give_the_same_page(rows, page):
@@ -138,7 +208,8 @@ def test_names_from_elsewhere_are_text(rows):
 def test_open_results_are_shown(rows):
     some = [r | {"lower": 0.0, "exact": 0, "certified": 0} for r in rows]
     text = make_report(some, "open")
-    assert "∞" in text and 'class="undecided"' in text and ">open<" in text
+    assert "∞" in text and 'class="undecided"' in text
+    assert ">open at every width<" in text and "undecided; quantization&#x27;s lead" in text
 
 
 def test_refusals(rows, tmp_path):
@@ -201,12 +272,83 @@ def visit(chromium: str, page: Path, folder: Path) -> Visit:
 def test_browser_shows_verdicts_and_asks_nothing(chromium, page, rows, tmp_path):
     seen = visit(chromium, page, tmp_path)
     assert (seen.console, seen.requests) == ([], [])
-    shown = re.findall(r'<tr data-storage="(\w+)"><th scope="row">([^<]+)', seen.dom)
     layers = [one.layer for one in summarise(rows)]
-    assert shown == [(account, layer) for account in ACCOUNTS for layer in layers]
-    cells = re.findall(r'<td class="(?:quantization|pruning|undecided)">', seen.dom)
-    assert len(cells) == len(ACCOUNTS) * len(layers) * 2
-    assert seen.dom.count("<svg") == 7
+    bodies = re.findall(r'<tbody data-storage="(\w+)">(.*?)</tbody>', seen.dom, re.DOTALL)
+    assert [account for account, _ in bodies] == list(ACCOUNTS)
+    for _, body in bodies:
+        assert re.findall(r'<th scope="row">([^<]+)', body) == layers
+        cells = re.findall(r'<td class="(?:quantization|pruning|undecided)" data-bits', body)
+        assert len(cells) == len(layers) * 2
+    assert seen.dom.count("<svg") == 10
+
+
+#: Tries the switch, measures the page, asks what lies under the pointer; tells the frame around it.
+PROBE = """<script>
+const seen = (e) => e.getClientRects().length > 0;
+const told = {width: innerWidth, switched: {}, focus: [], under: []};
+for (const radio of document.querySelectorAll("input[name=storage]")) {
+  radio.focus();
+  told.focus.push(document.activeElement === radio && seen(radio));
+  document.querySelector(`label[for=${radio.id}]`).click();
+  const parts = [...document.querySelectorAll("[data-storage]")].filter(seen);
+  told.switched[radio.id] = parts.map((e) => e.tagName + " " + e.dataset.storage);
+}
+told.wide = document.documentElement.scrollWidth;
+const table = document.querySelector(".verdicts");
+told.table = [table.getBoundingClientRect().right, table.parentElement.clientWidth,
+  table.parentElement.scrollWidth];
+told.used = Math.max(...[...document.querySelectorAll("figure, table")].filter(seen)
+  .map((e) => e.getBoundingClientRect().right));
+const sizes = [];
+for (const text of document.querySelectorAll("svg text")) {
+  const box = text.getBoundingClientRect();
+  if (box.width && !text.parentElement.outerHTML.includes("rotate(-90")) sizes.push(box.height);
+}
+told.letters = Math.min(...sizes);
+for (const group of document.querySelectorAll(".tiny, .spot")) {
+  group.scrollIntoView({block: "center"});
+  const box = group.querySelector("use").getBoundingClientRect();
+  const hit = document.elementFromPoint(box.x + box.width / 2, box.y + box.height / 2);
+  told.under.push(hit?.closest(".tiny, .spot")?.querySelector("title")?.textContent ?? "");
+}
+parent.postMessage(JSON.stringify(told), "*");
+</script></body>"""
+#: A window has a least width, a frame has none.
+FRAME = """<!DOCTYPE html><pre id="told"></pre><script>
+addEventListener("message", (e) => { document.getElementById("told").textContent = e.data; });
+</script><iframe src="probed.html" style="border:0;width:{width}px;height:900px"></iframe>"""
+
+
+@pytest.mark.parametrize("width", [420, 1400])
+def test_browser_switches_accounts_and_fits(chromium, page, rows, tmp_path, width):
+    probed = tmp_path / "probed.html"
+    text = re.sub(r'<meta http-equiv="Content-Security-Policy"[^>]*>', "", page.read_text("utf-8"))
+    probed.write_text(text.replace("</body>", PROBE), "utf-8")
+    frame = tmp_path / "frame.html"
+    frame.write_text(FRAME.replace("{width}", str(width)), "utf-8")
+    done = run(
+        chromium,
+        tmp_path / "profile",
+        f"--window-size={width + 100},1000",
+        "--virtual-time-budget=5000",
+        "--dump-dom",
+        frame.as_uri(),
+    )
+    found = re.search(r'<pre id="told">(.*?)</pre>', done.stdout, re.DOTALL)
+    assert found is not None
+    told = json.loads(unescape(found[1]))
+    assert told["width"] == width
+    assert told["focus"] == [True] * 3
+    assert told["switched"] == {
+        f"by-{account}": [f"FIGURE {account}", f"TBODY {account}"] for account in ACCOUNTS
+    }
+    # No scrolling sideways, of the page or of the verdicts; and the width is used.
+    assert told["wide"] <= width
+    right, inner, outer = told["table"]
+    assert right <= width and outer <= inner
+    assert told["used"] >= 0.9 * width
+    assert told["letters"] >= 9
+    assert len(told["under"]) == 2 * len(chunk_pairs(rows)) and all(told["under"])
 
 
 def test_browser_test_would_notice(chromium, tmp_path):
@@ -217,7 +359,7 @@ def test_browser_test_would_notice(chromium, tmp_path):
     assert seen.requests == ["http://layerbounds.invalid/x.png"]
 
 
-@pytest.mark.parametrize(("width", "height"), [(1200, 1600), (500, 1600)])
+@pytest.mark.parametrize(("width", "height"), [(1400, 1600), (420, 1600)])
 def test_browser_draws_it(chromium, page, tmp_path, width, height):
     picture = tmp_path / "page.png"
     run(

@@ -23,10 +23,12 @@ def row(problem: str, method: str, lower: float, upper: float, **others: Any) ->
     exact = 4 if lower == upper else 0
     certified = 4 - exact if lower > 0 else 0
     base = {"source": "net", "layer": "layer", "chunk": 0, "bits": 4, "energy": 100.0}
+    totals = {"channel_total": 16, "chunk_total": 3}
     counts = {"channels": 4, "exact": exact, "certified": certified}
     return (
         base
         | counts
+        | totals
         | {"problem": problem, "method": method, "lower": lower, "upper": upper}
         | others
     )
@@ -80,7 +82,7 @@ def test_errors_and_not_decibels_are_summed_over_chunks():
 
 def shown(rows: list[dict[str, Any]]) -> str:
     console = Console(width=80, record=True, file=io.StringIO())
-    console.print(render(study_table(rows)))
+    console.print(render(rows))
     return console.export_text()
 
 
@@ -101,13 +103,14 @@ def test_rendered_table_says_it_in_eighty_columns():
     ]
     assert line.split() == expected
     assert "4 certified" in text
-    assert "net layer, 1 chunk\n" in text
+    assert "net layer, 4 of 16 channels, 1 of 3 chunks\n" in text
     assert "per chunk" in text
 
 
 def test_rendered_table_of_a_real_run(ran):
     text = shown(load_rows(ran.results / "tiny"))
-    assert "pointwise, 1 chunk\n" in text and "head, 2 chunks\n" in text
+    assert "pointwise, 5 of 40 channels, the one chunk\n" in text
+    assert "head, all 12 channels, 2 of 4 chunks\n" in text
     lines = [line for line in text.splitlines() if line.strip()[:2] in ("2 ", "4 ")]
     assert len(lines) == 4
     assert all(line.rstrip().endswith(("all 10", "all 48")) for line in lines)

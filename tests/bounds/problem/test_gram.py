@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
 import bounds
 from bounds.errors import LayerboundsError, ProblemError
@@ -15,7 +16,7 @@ from bounds.gap.judge import Gap
 from bounds.linalg.definite import eigenvalue_lower_bound, power_of_two_balance
 from bounds.linalg.forms import form_upper
 from bounds.problem.attempt import Attempt
-from bounds.problem.gram import check_problem
+from bounds.problem.gram import check_problem, round_weights
 from bounds.problem.range import (
     CERTIFIED,
     EXACT,
@@ -143,3 +144,26 @@ def test_snr_sums_before_taking_logarithms():
     assert snr([1, 99], [1, 0]) == pytest.approx(20.0)
     assert snr([1.0], [0.0]) == np.inf
     assert np.isnan(snr([0.0], [0.0]))
+
+
+def test_bfloat16_is_that_of_torch():
+    rng = np.random.default_rng(0)
+    wide = rng.standard_normal(4000) * 10.0 ** rng.integers(-42, 38, 4000)
+    ties = np.ldexp(np.arange(1, 1024) + 0.5, rng.integers(-140, 100, 1023))
+    weights = np.concatenate([[0.0, 2.0**-133, 2.0**-134, 3.0e38], wide, ties]).astype(np.float32)
+    found = round_weights(weights.astype(np.float64), "bf16")
+    assert (found == torch.tensor(weights).bfloat16().double().numpy()).all()
+    # 1 + 2^-8 is a tie; what a float64 adds decides it, and float32 would not have seen it
+    assert round_weights(np.array([1 + 2.0**-8 + 2.0**-40]), "bf16")[0] == 1 + 2.0**-7
+
+
+def test_roundings_that_do_not_fit_or_are_none():
+    weights = np.array([[0.1, 1e5]])
+    assert round_weights(weights, "none") is weights
+    assert round_weights(weights, "bf16")[0, 1] == 99840
+    with pytest.raises(ProblemError, match="do not fit FP16"):
+        round_weights(weights, "fp16")
+    with pytest.raises(ProblemError, match="do not fit BF16"):
+        round_weights(weights * 1e35, "bf16")
+    with pytest.raises(ProblemError, match="unknown rounding 'fp8'; choose fp16, bf16, none"):
+        round_weights(weights, "fp8")

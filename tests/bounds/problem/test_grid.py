@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from fractions import Fraction
+
 import numpy as np
 import pytest
 
 from bounds import quantization_range
 from bounds.errors import MethodError, ProblemError
+from bounds.fuzz.rational import ExactForm
 from bounds.problem.grid import check_scale, choose_scale, integer_range
 
 
@@ -54,7 +57,9 @@ def test_white_inputs_make_rounding_optimal():
     weights = np.random.default_rng(4).standard_normal((5, 200))
     scale = choose_scale(weights, 4)
     found = {
-        method: quantization_range(np.eye(200), weights, bits=4, scale=scale, method=method)
+        method: quantization_range(
+            np.eye(200), weights, bits=4, scale=scale, method=method, time_limit=None
+        )
         for method in ("rtn", "gptq", "descent", "exact")
     }
     for method, answer in found.items():
@@ -85,3 +90,25 @@ def test_named_errors():
         quantization_range(np.eye(2), np.ones((1, 2)), bits=2, scale=1.0, method="magic")
     with pytest.raises(ProblemError, match="time_limit"):
         quantization_range(np.eye(2), np.ones((1, 2)), bits=2, scale=1.0, time_limit=0)
+
+
+@pytest.mark.parametrize("seed", range(12))
+def test_the_weights_returned_attain_the_error_printed(seed):
+    """Codes times step may be no float64; weights next to the grid make that the whole error."""
+    rng = np.random.default_rng(seed)
+    n, step = 3, float(rng.uniform(0.05, 0.3))
+    rows = rng.standard_normal((n, n)) * 10.0 ** rng.integers(-4, 5, n)
+    gram = (rows.T @ rows + (rows.T @ rows).T) / 2
+    codes = rng.integers(-8, 8, (2, n))
+    weights = np.nextafter(codes * step, rng.choice([-9.0, 9.0], (2, n)))
+    for method in ("rtn", "exact"):
+        found = quantization_range(
+            gram, weights, bits=4, scale=step, method=method, time_limit=None
+        )
+        for c in range(2):
+            form = ExactForm(gram, weights[c])
+            upper = Fraction(float(found.upper[c]))
+            assert form.error(found.weights[c]) <= upper
+            assert form.grid_error(np.rint(found.weights[c] / step), step) <= upper
+            assert Fraction(float(found.lower[c])) <= upper
+        assert (found.recomputed() == found.upper).all()

@@ -34,17 +34,22 @@ def test_the_unit_changes_the_range_only_by_a_power_of_two(gram_exponent, weight
     step = 0.4
     pairs = [
         (
-            quantization_range(gram, weights, bits=3, scale=step, method=method),
+            quantization_range(gram, weights, bits=3, scale=step, method=method, time_limit=None),
             quantization_range(
-                big_gram, big, bits=3, scale=np.ldexp(step, weight_exponent), method=method
+                big_gram,
+                big,
+                bits=3,
+                scale=np.ldexp(step, weight_exponent),
+                method=method,
+                time_limit=None,
             ),
         )
         for method in ("gptq", "sdp", "exact")
     ]
     pairs += [
         (
-            pruning_range(gram, weights, keep=2, method=method, box=box),
-            pruning_range(big_gram, big, keep=2, method=method, box=box),
+            pruning_range(gram, weights, keep=2, method=method, box=box, time_limit=None),
+            pruning_range(big_gram, big, keep=2, method=method, box=box, time_limit=None),
         )
         for method in ("obs", "perspective", "exact")
         for box in (None, 2.0)
@@ -84,11 +89,14 @@ def test_bounds_hold_where_errors_are_subnormal_or_huge(problem, gram_exponent, 
 def test_a_channel_far_smaller_than_the_others():
     gram, weights = chunk()
     weights[1] *= 2.0**-900
-    alone, both = pruning_range(gram, weights[0], keep=2), pruning_range(gram, weights, keep=2)
+    alone, both = (
+        pruning_range(gram, weights[0], keep=2, time_limit=None),
+        pruning_range(gram, weights, keep=2, time_limit=None),
+    )
     assert both.upper[0] == alone.upper[0]
     assert (both.lower[1], both.upper[1]) == (0, 5e-324)
     with pytest.raises(ProblemError, match="channel 1 are over 2e"):
-        pruning_range(gram, weights, keep=2, box=2.0)
+        pruning_range(gram, weights, keep=2, box=2.0, time_limit=None)
 
 
 @pytest.mark.parametrize(
@@ -103,8 +111,8 @@ def test_what_float64_cannot_hold_is_refused(gram_factor, weight_factor, message
     gram, weights = chunk()
     gram = gram / np.abs(gram).max() * 9 * gram_factor
     for solve in (
-        lambda g, w: quantization_range(g, w, bits=2, scale=0.5 * weight_factor),
-        lambda g, w: pruning_range(g, w, keep=2),
+        lambda g, w: quantization_range(g, w, bits=2, scale=0.5 * weight_factor, time_limit=None),
+        lambda g, w: pruning_range(g, w, keep=2, time_limit=None),
     ):
         with pytest.raises(ProblemError, match=message):
             solve(gram, weights * weight_factor)
@@ -119,7 +127,7 @@ def test_one_row_with_both_ends_of_the_range_is_refused():
     gram, weights = chunk()
     weights[0] = [1e120, 1.0, 1.0, 1.0, 5e-324]
     with pytest.raises(ProblemError, match="weights span more than the range of float64"):
-        pruning_range(gram, weights, keep=2)
+        pruning_range(gram, weights, keep=2, time_limit=None)
 
 
 def test_a_scale_is_chosen_for_weights_of_any_size():

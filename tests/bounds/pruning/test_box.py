@@ -29,7 +29,7 @@ def test_exact_is_the_boxed_optimum(kind, factor):
         gram, weights = problem(kind, n, seed)
         low, high = edges(weights, factor)
         root = np.linalg.cholesky(gram).T
-        found = pruning_range(gram, weights, keep=keep, box=factor)
+        found = pruning_range(gram, weights, keep=keep, box=factor, time_limit=None)
         optimum = np.array([brute_force_boxed(root, w, keep, low, high) for w in weights])
         room = 1e-9 * optimum + 1e-12 * found.energy
         assert (found.lower <= optimum + room).all()
@@ -47,7 +47,9 @@ def test_exact_is_the_boxed_optimum(kind, factor):
 
 def test_a_box_that_binds_nowhere_says_so_and_changes_nothing():
     gram, weights = problem("random", 12, 3)
-    boxed, free = (pruning_range(gram, weights, keep=5, box=box) for box in (50.0, None))
+    boxed, free = (
+        pruning_range(gram, weights, keep=5, box=box, time_limit=None) for box in (50.0, None)
+    )
     assert "changes nothing" in boxed.notes[0]
     assert np.array_equal(boxed.lower, free.lower)
     assert np.array_equal(boxed.upper, free.upper)
@@ -57,7 +59,7 @@ def test_weights_of_one_sign_stay_of_that_sign():
     gram, weights = problem("random", 8, 4)
     weights = np.abs(weights)
     root = np.linalg.cholesky(gram).T
-    found = pruning_range(gram, weights, keep=3, box=2.0)
+    found = pruning_range(gram, weights, keep=3, box=2.0, time_limit=None)
     optimum = [brute_force_boxed(root, w, 3, 0.0, 2 * weights.max()) for w in weights]
     assert (found.weights >= 0).all()
     assert np.allclose(found.upper, optimum, rtol=1e-9)
@@ -66,16 +68,16 @@ def test_weights_of_one_sign_stay_of_that_sign():
 @pytest.mark.parametrize("nodes", [1, 3, 10, 100])
 def test_a_limit_leaves_a_bound_below_the_boxed_optimum(nodes):
     gram, weights = problem("ill-conditioned", 16, 1, channels=3)
-    full = pruning_range(gram, weights, keep=6, box=0.5)
-    part = pruning_range(gram, weights, keep=6, box=0.5, node_limit=nodes)
+    full = pruning_range(gram, weights, keep=6, box=0.5, time_limit=None)
+    part = pruning_range(gram, weights, keep=6, box=0.5, node_limit=nodes, time_limit=None)
     assert (part.lower <= full.upper * (1 + 1e-9)).all()
     assert (part.upper >= full.lower).all()
 
 
 def test_a_boxed_pattern():
     gram, weights = problem("random", 8, 6)
-    found = pruning_range(gram, weights, pattern=(1, 2), box=0.5)
-    plain = pruning_range(gram, weights, pattern=(1, 2))
+    found = pruning_range(gram, weights, pattern=(1, 2), box=0.5, time_limit=None)
+    plain = pruning_range(gram, weights, pattern=(1, 2), time_limit=None)
     low, high = edges(weights, 0.5)
     assert (found.status == "exact").all()
     assert (found.lower >= plain.lower).all()
@@ -93,7 +95,7 @@ def test_every_method_stays_inside():
         assert ((found.weights >= low) & (found.weights <= high)).all()
         assert (found.upper >= np.array(optimum) * (1 - 1e-9)).all()
         assert (found.lower <= optimum).all()
-    every = pruning_range(gram, weights, keep=9, box=0.6)
+    every = pruning_range(gram, weights, keep=9, box=0.6, time_limit=None)
     assert ((every.weights >= low) & (every.weights <= high)).all()
 
 

@@ -12,7 +12,7 @@ from bounds.problem.methods import PRUNING, QUANTIZATION
 from bounds.results.equal_storage import BITMASK, ENTROPY, VALUES, most_kept, pairs_at, true_bits
 from bounds.results.ranges import chunk_pairs, load_rows
 from bounds.results.summary import records, statement, summarise
-from bounds.results.verdicts import UNDECIDED, Verdict, crossover
+from bounds.results.verdicts import UNDECIDED, Crossover, Verdict, crossover
 
 
 def row(problem: str, bits: int, lower: float, upper: float, **others: Any) -> dict[str, Any]:
@@ -30,6 +30,7 @@ def row(problem: str, bits: int, lower: float, upper: float, **others: Any) -> d
         "upper": upper,
         "channels": 4,
         "channel_total": 8,
+        "chunk_total": 5,
         "features": 16,
         "rule": "mse" if problem == QUANTIZATION else "floor",
         "k": None if problem == QUANTIZATION else float(bits),
@@ -144,16 +145,26 @@ def test_crossover(winners, told):
     assert str(crossover(verdicts(winners))) == told
 
 
+def test_crossovers_in_words():
+    assert Crossover(3, 5).words == "pruning up to 3 bits, quantization from 5 bits on"
+    assert Crossover(8, None).words == "pruning up to 8 bits"
+    assert Crossover(None, None).words == "open at every width"
+
+
 def test_summary_and_records_agree_with_pairs():
     (one,) = summarise(ROWS)
-    assert (one.source, one.layer, one.chunks) == ("net", "layer", 1)
+    assert (one.source, one.layer) == ("net", "layer")
+    assert str(one.share) == "4 of 8 channels, 1 of 5 chunks"
     assert str(one.crossover()) == "below 2"
+    assert one.crossover().words == "quantization from 2 bits on"
     found = records([one])
     assert len(found) == 9
     first = found[0]
     assert (first["storage"], first["bits"], first["winner"]) == (VALUES, 2, QUANTIZATION)
     assert first["margin"] == pytest.approx(10 * math.log10(50 / 10))
     assert first["quantization_best"] == pytest.approx(10.0)
+    shown = [first[name] for name in ("channels", "channel_total", "chunks", "chunk_total")]
+    assert shown == [4, 8, 1, 5]
     assert (first["problems"], first["exact"], first["certified"]) == (8, 8, 0)
 
 
@@ -161,6 +172,7 @@ def test_statement_counts_what_was_proven():
     text = statement(ROWS)
     assert "of 24 problems" in text and "20 are solved to optimality" in text
     assert "4 have a positive proven bound" in text and "1e-09" in text
+    assert "Solved of each layer: 4 of 8 channels, 1 of 5 chunks." in text
     assert "in 3 of 3 cases" in text and "layerbounds 0.1.0" in text
     open_rows = [r | {"lower": 0.0, "exact": 0, "certified": 0} for r in ROWS]
     assert "24 have none" in statement(open_rows)

@@ -41,13 +41,15 @@ def ranges(n: int = 20, channels: int = 3) -> Iterator[Range]:
     gram, weights = problem(1, n, channels)
     for method in methods("quantization"):
         if method not in EXTERNAL:
-            yield quantization_range(gram, weights, bits=3, scale=0.3, method=method)
+            yield quantization_range(
+                gram, weights, bits=3, scale=0.3, method=method, time_limit=None
+            )
     for method in methods("pruning"):
         if method not in EXTERNAL:
-            yield pruning_range(gram, weights, keep=n // 3, method=method)
+            yield pruning_range(gram, weights, keep=n // 3, method=method, time_limit=None)
     gram, weights = problem(2, 70, 2)
-    yield quantization_range(gram, weights, bits=2, scale=0.5, node_limit=20_000)
-    yield pruning_range(gram, weights, keep=30, node_limit=50)
+    yield quantization_range(gram, weights, bits=2, scale=0.5, node_limit=20_000, time_limit=None)
+    yield pruning_range(gram, weights, keep=30, node_limit=50, time_limit=None)
     yield pruning_range(gram, weights, keep=30, method="perspective", box=2.0)
 
 
@@ -105,8 +107,8 @@ def test_several_at_a_time(expected):
 def test_a_channel_does_not_depend_on_its_neighbours():
     gram, weights = problem(3, 16, 4)
     for solve in (
-        lambda w: quantization_range(gram, w, bits=3, scale=0.3),
-        lambda w: pruning_range(gram, w, keep=5),
+        lambda w: quantization_range(gram, w, bits=3, scale=0.3, time_limit=None),
+        lambda w: pruning_range(gram, w, keep=5, time_limit=None),
         lambda w: pruning_range(gram, w, keep=5, method="swap"),
         lambda w: quantization_range(gram, w, bits=3, scale=0.3, method="gptq"),
     ):

@@ -47,7 +47,9 @@ def test_weights_a_last_digit_beyond_the_ends_of_the_grid(bits, outward):
 def test_every_gram_that_is_accepted_is_solved(curvature, method):
     """Streaming may leave a singular Gram slightly indefinite; ``check_problem`` admits that."""
     gram = np.array([[1, 1 + curvature], [1 + curvature, 1]])
-    found = quantization_range(gram, [[0.3, -0.7]], bits=3, scale=0.5, method=method)
+    found = quantization_range(
+        gram, [[0.3, -0.7]], bits=3, scale=0.5, method=method, time_limit=None
+    )
     assert np.isfinite(found.upper).all()
     assert (found.lower <= found.upper).all()
 
@@ -60,15 +62,19 @@ def test_multipliers_that_overshoot_the_diagonal_prove_nothing():
 
 def test_what_doubles_cannot_hold_is_named():
     with pytest.raises(ProblemError, match="times the scale"):
-        quantization_range(np.eye(2), [[1.0, 2.0]], bits=3, scale=1e-200)
+        quantization_range(np.eye(2), [[1.0, 2.0]], bits=3, scale=1e-200, time_limit=None)
     with pytest.raises(ProblemError, match="rescale the inputs"):
-        quantization_range(np.diag([1e200, 1e-200]), [[1.0, 2.0]], bits=3, scale=0.5)
+        quantization_range(
+            np.diag([1e200, 1e-200]), [[1.0, 2.0]], bits=3, scale=0.5, time_limit=None
+        )
 
 
 @pytest.mark.parametrize("factor", [1e-300, 1e-200, 1e150])
 def test_tiny_and_huge_weights_do_not_overflow_the_proof(factor):
     gram = np.array([[2.0, 0.5], [0.5, 1.0]])
-    found = quantization_range(gram, np.array([[0.3, 7.1]]) * factor, bits=3, scale=factor)
+    found = quantization_range(
+        gram, np.array([[0.3, 7.1]]) * factor, bits=3, scale=factor, time_limit=None
+    )
     assert (found.lower <= found.upper).all()
 
 

@@ -20,8 +20,7 @@ from tests.references.quantization_instances import KINDS, Instance, instance
 def sdp(problem: Instance, pairs: int, method: str = "sdp"):
     return quantization_range(
         problem.gram, problem.weights, bits=problem.bits, scale=problem.scale,
-        method=method, pairs=pairs,
-    )  # fmt: skip
+        method=method, pairs=pairs, time_limit=None)  # fmt: skip
 
 
 def exact_optimum(problem: Instance, c: int) -> Fraction:
@@ -60,7 +59,9 @@ def test_close_much_of_the_gap_at_low_bit_widths():
     for bits in (1, 2, 3):
         problem = Instance(rows.T @ rows, weights, bits, 2.5 / 2 ** (bits - 1))
         plain, paired = sdp(problem, 0), sdp(problem, 16)
-        optimum = quantization_range(problem.gram, weights, bits=bits, scale=problem.scale).upper
+        optimum = quantization_range(
+            problem.gram, weights, bits=bits, scale=problem.scale, time_limit=None
+        ).upper
         assert (paired.lower >= plain.lower).all()
         assert (paired.lower <= optimum).all()
         gap, left = np.log(optimum / plain.lower).sum(), np.log(optimum / paired.lower).sum()
@@ -78,7 +79,9 @@ def test_what_is_no_number_of_cuts_is_refused(pairs):
 @pytest.mark.parametrize("method", ["exact", "sdp-scs", "rtn"])
 def test_methods_without_cuts_refuse_them(method):
     with pytest.raises(MethodError, match="park-boyd and sdp"):
-        quantization_range(np.eye(2), np.ones((1, 2)), bits=2, scale=1.0, method=method, pairs=2)
+        quantization_range(
+            np.eye(2), np.ones((1, 2)), bits=2, scale=1.0, method=method, pairs=2, time_limit=None
+        )
 
 
 def test_the_command_line_takes_them(tmp_path, capsys, monkeypatch):

@@ -36,7 +36,12 @@ def test_bounds_of_walks_cut_short_hold_in_exact_rationals(hurried, kind, nodes)
         problem = instance(kind, 4, 3, seed, channels=1)
         optimum = exact_optimum(problem, 0)
         found = quantization_range(
-            problem.gram, problem.weights, bits=3, scale=problem.scale, node_limit=nodes
+            problem.gram,
+            problem.weights,
+            bits=3,
+            scale=problem.scale,
+            node_limit=nodes,
+            time_limit=None,
         )
         assert Fraction(float(found.lower[0])) <= optimum <= Fraction(float(found.upper[0]))
         assert found.nodes[0] <= nodes
@@ -47,12 +52,14 @@ def test_bounds_of_walks_cut_short_hold_in_exact_rationals(hurried, kind, nodes)
 def test_more_nodes_prove_more_than_the_dual_bound(hurried):
     gram, rng = correlated(24, 30.0, 3), np.random.default_rng(1)
     weights = rng.standard_normal((4, 24))
-    optimum = quantization_range(gram, weights, bits=3, scale=0.5)
+    optimum = quantization_range(gram, weights, bits=3, scale=0.5, time_limit=None)
     assert (optimum.status == "exact").all()
     dual = quantization_range(gram, weights, bits=3, scale=0.5, method="sdp").lower
     gaps = []
     for nodes in (100, 3000, 30_000):
-        found = quantization_range(gram, weights, bits=3, scale=0.5, node_limit=nodes)
+        found = quantization_range(
+            gram, weights, bits=3, scale=0.5, node_limit=nodes, time_limit=None
+        )
         assert (found.lower >= dual * (1 - 1e-4)).all()
         assert (found.lower <= optimum.upper).all()
         assert (found.upper >= optimum.lower).all()
@@ -67,7 +74,7 @@ def test_more_nodes_prove_more_than_the_dual_bound(hurried):
 def test_a_radius_below_the_optimum_is_never_called_finished(hurried, monkeypatch):
     """However wrong the estimates: here every tree claims to be tiny, or to be huge."""
     problem = instance("random", 10, 3, 6, channels=3)
-    options = {"bits": 3, "scale": problem.scale}
+    options = {"bits": 3, "scale": problem.scale, "time_limit": None}
     optimum = quantization_range(problem.gram, problem.weights, **options)
     for size in (1e-9, 1e3, 1e30):
         monkeypatch.setattr(deepening.Shifted, "nodes", lambda *_, size=size: size)
@@ -94,10 +101,12 @@ def test_the_papers_size_with_condition_ten_thousand(bits):
     gram, rng = correlated(36, 1e4, bits), np.random.default_rng(bits)
     weights = rng.standard_normal((3, 36))
     scale = 2.5 / 2 ** (bits - 1)
-    found = quantization_range(gram, weights, bits=bits, scale=scale)
+    found = quantization_range(gram, weights, bits=bits, scale=scale, time_limit=None)
     assert (found.status == "exact").all()
     for method in ("beam", "descent", "park-boyd"):
-        other = quantization_range(gram, weights, bits=bits, scale=scale, method=method)
+        other = quantization_range(
+            gram, weights, bits=bits, scale=scale, method=method, time_limit=None
+        )
         assert (other.upper >= found.lower).all()
         assert (other.lower <= found.upper).all()
 
@@ -108,10 +117,14 @@ def test_the_papers_size_with_a_singular_gram(rank):
     rng = np.random.default_rng(rank)
     rows = rng.standard_normal((rank, 36))
     weights = rng.standard_normal((2, 36))
-    found = quantization_range(rows.T @ rows, weights, bits=2, scale=1.0, node_limit=2_000_000)
+    found = quantization_range(
+        rows.T @ rows, weights, bits=2, scale=1.0, node_limit=2_000_000, time_limit=None
+    )
     best = np.min(
         [
-            quantization_range(rows.T @ rows, weights, bits=2, scale=1.0, method=method).upper
+            quantization_range(
+                rows.T @ rows, weights, bits=2, scale=1.0, method=method, time_limit=None
+            ).upper
             for method in ("beam", "descent")
         ],
         axis=0,
@@ -123,3 +136,12 @@ def test_the_papers_size_with_a_singular_gram(rank):
     assert (gap[claimed] <= 1e-9 * found.upper[claimed] + 1e-13 * found.energy[claimed]).all()
     if rank >= 30:
         assert (found.lower > 0).all()
+
+
+def test_a_search_that_gets_nowhere_ends_at_its_node_limit():
+    """On this singular Gram each walk of smaller radius visited next to nothing, for ever."""
+    problem = instance("singular", 8, 8, 5)
+    found = quantization_range(
+        problem.gram, problem.weights, bits=8, scale=problem.scale, node_limit=330_000
+    )
+    assert (found.nodes <= 330_000).all()

@@ -22,7 +22,7 @@ def solve(problem: Instance, method: str = "exact", **options):
         bits=problem.bits,
         scale=problem.scale,
         method=method,
-        **options,
+        **{"time_limit": None, **options},
     )
 
 
@@ -84,10 +84,10 @@ def test_a_node_limit_is_never_reported_as_optimal():
     rows = rng.standard_normal((60, 30)) @ rng.standard_normal((30, 30))
     weights = rng.standard_normal((4, 30))
     gram = rows.T @ rows
-    found = quantization_range(gram, weights, bits=3, scale=0.4, node_limit=200)
+    found = quantization_range(gram, weights, bits=3, scale=0.4, node_limit=200, time_limit=None)
     assert (found.status == "certified").all()
     assert (found.lower < found.upper).all()
-    longer = quantization_range(gram, weights, bits=3, scale=0.4)
+    longer = quantization_range(gram, weights, bits=3, scale=0.4, time_limit=None)
     assert (longer.status == "exact").all()
     assert (found.lower <= longer.upper).all()
     assert (found.upper >= longer.lower).all()
@@ -139,7 +139,7 @@ def test_more_bits_never_hurt_on_nested_grids():
     problem = instance("random", 10, 2, 4)
     errors = [
         quantization_range(
-            problem.gram, problem.weights, bits=2 + k, scale=problem.scale / 2**k
+            problem.gram, problem.weights, bits=2 + k, scale=problem.scale / 2**k, time_limit=None
         ).upper
         for k in range(4)
     ]
@@ -150,9 +150,13 @@ def test_more_bits_never_hurt_on_nested_grids():
 def test_per_channel_scales_are_solved_channel_by_channel():
     problem = instance("random", 6, 3, 9, channels=3)
     scales = np.array([0.2, 0.5, 0.9])
-    together = quantization_range(problem.gram, problem.weights, bits=3, scale=scales)
+    together = quantization_range(
+        problem.gram, problem.weights, bits=3, scale=scales, time_limit=None
+    )
     for c, s in enumerate(scales):
-        alone = quantization_range(problem.gram, problem.weights[c], bits=3, scale=s)
+        alone = quantization_range(
+            problem.gram, problem.weights[c], bits=3, scale=s, time_limit=None
+        )
         assert together.upper[c] == alone.upper[0]
         assert together.lower[c] == alone.lower[0]
 
@@ -167,7 +171,9 @@ def test_same_input_same_answer():
 
 
 def test_all_inputs_dead_loses_nothing():
-    found = quantization_range(np.zeros((3, 3)), np.ones((2, 3)), bits=2, scale=1.0)
+    found = quantization_range(
+        np.zeros((3, 3)), np.ones((2, 3)), bits=2, scale=1.0, time_limit=None
+    )
     assert (found.upper == 0).all()
     assert (found.status == "exact").all()
     assert np.isnan(found.snr_bound)

@@ -108,7 +108,7 @@ def test_top_and_layers_are_refused_with_the_line(old, new, line, parts):
         ("bits = [2, 2]", "distinct"),
         ("bits = []", "1 to 16"),
         ("bits = 4", "list"),
-        ('rounding = "fp8"', "fp16, none"),
+        ('rounding = "fp8"', "fp16, bf16, none"),
         ('scale = "max"', "minmax-channel"),
         ('keep = "ceil"', "floor, nearest, interpolate"),
         ('quantization = ["gptq", "best"]', "exact"),

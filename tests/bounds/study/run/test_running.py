@@ -89,8 +89,8 @@ def test_rows_say_what_the_solvers_say(ran):
     chunk = dump.chunks(12)[1]
     weights = chunk.weights.astype(np.float16).astype(np.float64)
     scale = choose_scale(weights, 2)
-    quantized = quantization_range(chunk.gram, weights, bits=2, scale=scale)
-    pruned = pruning_range(chunk.gram, weights, keep=1)
+    quantized = quantization_range(chunk.gram, weights, bits=2, scale=scale, time_limit=None)
+    pruned = pruning_range(chunk.gram, weights, keep=1, time_limit=None)
     for found, problem in ((quantized, "quantization"), (pruned, "pruning")):
         (row,) = (
             r
@@ -180,7 +180,7 @@ def test_interpolated_k_mixes_its_neighbours(copied):
     mixed = found["interpolate"]["head", 0, 2]
     chunk = read_dump(dump_path(copied.dumps, TINY, "head")).chunks(12)[0]
     weights = chunk.weights.astype(np.float16).astype(np.float64)
-    high = pruning_range(chunk.gram, weights, keep=2)
+    high = pruning_range(chunk.gram, weights, keep=2, time_limit=None)
     assert (low["k"], mixed["k"]) == (1, 1.5)
     assert mixed["upper"] == pytest.approx((low["upper"] + high.upper.sum()) / 2)
     assert found["interpolate"]["head", 0, 4]["upper"] == found["floor"]["head", 0, 4]["upper"]
