@@ -73,6 +73,7 @@ def require(true: bool, statement: str) -> None:
 
 MOST_INTEGER, MOST_DOUBLE, LEAST_DOUBLE = 2**53, sys.float_info.max, 5e-324
 INDEX, INTEGER = (int, 0, MOST_INTEGER), (int, -MOST_INTEGER, MOST_INTEGER)
+BASIS = (int, -(2**31) + 1, 2**31 - 1)
 DOUBLE, NOT_NEGATIVE = (float, -MOST_DOUBLE, MOST_DOUBLE), (float, 0.0, MOST_DOUBLE)
 POSITIVE = (float, LEAST_DOUBLE, MOST_DOUBLE)
 DIGEST, TEXT = (str, "[0-9a-f]{64}"), (str, r"[\s\S]*")
@@ -119,6 +120,7 @@ FIELDS: dict[str, dict[str, Any]] = {
         "cut": [NOT_NEGATIVE],
         "at": [(int, -(2**20), 2**20)],
     },
+    "reduced": {"is": (str, "reduced"), "basis": [[BASIS]], "centre": [DOUBLE]},
     "pruning dual": {"is": (str, "dual"), "p": [DOUBLE], "d": [POSITIVE]},
     "cover": {"is": (str, "cover"), "duals": [([DOUBLE], [NOT_NEGATIVE])], "tree": [INTEGER]},
 }
@@ -403,12 +405,21 @@ def factor(chunk: Chunk, arranged: np.ndarray, cut: np.ndarray) -> tuple[np.ndar
     key = arranged.tobytes() + cut.tobytes()
     if key in chunk.factors:
         return chunk.factors[key]
-    n = len(arranged)
     matrix = (chunk.core[np.ix_(arranged, arranged)] - np.diag(cut)) / chunk.unit
     exact = [
         [(chunk.balls[i][j] - (arb(cut[a]) if i == j else 0)) / arb(chunk.unit) for j in arranged]
         for a, i in enumerate(arranged)
     ]
+    chunk.factors[key] = triangle(matrix, exact)
+    return chunk.factors[key]
+
+
+def triangle(matrix: np.ndarray, exact: list[list[arb]]) -> tuple[np.ndarray, float]:
+    """Upper triangular R and eps with ``R'R <= exact + eps I``, proven in balls.
+
+    ``matrix`` is ``exact`` in doubles, from which R is computed.
+    """
+    n = len(matrix)
     tiny = n * 2.0**-50 * max(float(np.trace(np.abs(matrix))), 2.0**-100)
     for shift, eps in ((-tiny, 0.0), (tiny, 4 * tiny), (64 * tiny, 80 * tiny)):
         try:
@@ -421,22 +432,100 @@ def factor(chunk: Chunk, arranged: np.ndarray, cut: np.ndarray) -> tuple[np.ndar
         for i in range(n):
             rest[i][i] += arb(eps)
         if definite(rest):
-            chunk.factors[key] = (root, eps)
             return root, eps
     refuse("the matrix of the search is not positive semidefinite")
 
 
+def check_reduced(grid: Grid, proof: Json, lower: float, budget: int) -> None:
+    """As ``check_search``, over integers y with ``z = U y``, U the ``basis`` of the proof.
+
+    U is unimodular, so y runs over all integer vectors as z does. Around a centre c, with t_i the
+    steps of code i from an end of the box that c lies on and its slope p_i >= 0 away from there,
+    ``p_i t_i >= f_i t_i^2``, ``f_i = p_i / (hi - lo)``: the error is at least
+    s^2 (value + d'(G + diag f)d), d = z - c. A verified R with R'R <= U'(G + diag f)U + eps I
+    bounds it along y; codes outside the box are dropped, those that are left evaluated exactly.
+    """
+    fields(proof, "reduced")
+    chunk, n = grid.chunk, len(grid.chunk.live)
+    rows = [counted(row, "a row of the basis", n) for row in counted(proof["basis"], "basis", n)]
+    basis = fmpz_mat(rows)
+    require(abs(int(basis.det())) == 1, "the basis of the search is not unimodular")
+    inverse = [[int(x.p) for x in row] for row in basis.inv().tolist()]
+    centre = np.clip(np.array(counted(proof["centre"], "centre", n)), grid.lo, grid.hi)
+    whole = [round(x * 2**GRID_BITS) for x in centre.tolist()]  # the centre is whole / 2^GRID_BITS
+    centre = np.array(whole) / 2.0**GRID_BITS
+
+    gap = [arb(float(c)) - u for c, u in zip(centre, grid.target, strict=True)]
+    pull = [x[0] for x in (chunk.matrix * arb_mat([[g] for g in gap])).tolist()]
+    value, slack = arb(0), arb(0)
+    fold = np.zeros(n)
+    for i in range(n):
+        value += gap[i] * pull[i]
+        g = 2 * pull[i] / arb(chunk.unit)
+        towards = float(g.mid())
+        inward = (centre[i] == grid.lo and towards > 0) or (centre[i] == grid.hi and towards < 0)
+        slope = towards * (1 - 2.0**-40) if inward else 0.0
+        fold[i] = abs(slope) / (grid.hi - grid.lo) * (1 - 2.0**-40)
+        reach = max(grid.hi - centre[i], centre[i] - grid.lo)
+        rest = g - arb(slope)
+        kept = inward and bool(rest * arb(towards) >= 0)
+        slack += arb(0) if kept else abs(rest) * arb(reach)
+
+    form = arb_mat(
+        [
+            [
+                chunk.balls[i][j] / arb(chunk.unit) + (arb(fold[i]) if i == j else 0)
+                for j in range(n)
+            ]
+            for i in range(n)
+        ]
+    )
+    balls = arb_mat([[arb(x) for x in row] for row in rows])
+    along = (balls.transpose() * form * balls).tolist()
+    near = np.array([[float(x.mid()) for x in row] for row in along])
+    root, eps = triangle((near + near.T) / 2, along)
+
+    # y is counted from the integers nearest to U^-1 c, so that y less its centre is a small double
+    middle = [sum(v * c for v, c in zip(row, whole, strict=True)) for row in inverse]
+    origin = [(2 * m + 2**GRID_BITS) >> (GRID_BITS + 1) for m in middle]
+    start = [(m - (o << GRID_BITS)) / 2**GRID_BITS for m, o in zip(middle, origin, strict=True)]
+    far = [max((grid.hi << GRID_BITS) - c, c - (grid.lo << GRID_BITS)) for c in whole]
+    reach = [sum(abs(v) * f for v, f in zip(row, far, strict=True)) for row in inverse]
+    widest = [(r >> GRID_BITS) + 2 for r in reach]
+    require(max(widest) < 2**16, "the basis of the search reaches too far")
+    slack += sum((arb(eps) * arb(w) ** 2 for w in widest), arb(0))
+    target = above((arb(lower) / arb(grid.step) ** 2 - value) / arb(chunk.unit) + slack)
+    require(math.isfinite(target), "the numbers of the search are out of range")
+    full = np.clip(np.rint(grid.weights / grid.step), grid.lo, grid.hi).astype(np.int64)
+    ends = np.array(widest, np.float64)
+    none = np.zeros(n)
+    found = survivors(root, np.array(start), none, none, none, (-ends, ends), target, budget)
+    for y in found:
+        steps = [int(a) + b for a, b in zip(y, origin, strict=True)]
+        codes = [sum(u * v for u, v in zip(row, steps, strict=True)) for row in rows]
+        if not all(grid.lo <= z <= grid.hi for z in codes):
+            continue
+        full[chunk.live] = codes
+        error = grid.error(full.tolist())
+        require(
+            error >= Fraction(lower),
+            f"codes {full.tolist()} have an error of {float(error):.17g}, below the lower bound",
+        )
+
+
 def survivors(
     root: np.ndarray, centre: np.ndarray, slope: np.ndarray, cut: np.ndarray, at: np.ndarray,
-    box: tuple[float, float], target: float, budget: int,
+    box: tuple[Any, Any], target: float, budget: int,
 ) -> Iterator[np.ndarray]:  # fmt: skip
     """Codes (n,) whose sum may lie below ``target``; every other code in the box does not.
 
+    ``box``: lowest and highest code, each one number or (n,).
     Sums are rounded down: ``|row.d|`` by ``doubt``, a bound on its rounding over the whole box; the
     terms are not negative, so their sum is off by a relative ``(8n+8) 2^-53`` at most.
     """
     n = len(centre)
-    reach = np.maximum(box[1] - centre, centre - box[0])
+    lo, hi = (np.broadcast_to(end, n) for end in box)
+    reach = np.maximum(hi - centre, centre - lo)
     doubt = (n + 4) * 2.0**-52 * (np.abs(root) @ reach) + 1e-290
     relative = 1 - (8 * n + 8) * 2.0**-53
     # Far above the smallest doubles, where rounding is no longer relative.
@@ -451,7 +540,7 @@ def survivors(
         room = np.maximum(target * (1 + 1e-12) - cost * relative, 0.0) * (1 + 1e-12)
         room = (np.sqrt(room) + doubt[i]) ** 2
         level = (root[i, i], centre[i], slope[i], cut[i], at[i])
-        first, last = window(pull, room, *level, *box)
+        first, last = window(pull, room, *level, lo[i], hi[i])
         count = np.maximum(last - first + 1, 0).astype(np.int64)
         fit = max(1, int(np.searchsorted(np.cumsum(count), MOST, "right")))
         if fit < len(cost):
@@ -700,7 +789,7 @@ def check_status(status: Any, lower: float, upper: float, energy: float, share: 
 def check_proof(task: Grid | Sparse, proof: Json, lower: float, nodes: int) -> None:
     """The proof shows that no solution has an error below ``lower``."""
     kind = proof.get("is")
-    fits(kind, (str, "none|dual|search|cover"), "the kind of proof")
+    fits(kind, (str, "none|dual|search|reduced|cover"), "the kind of proof")
     live = len(task.chunk.live) > 0
     require(live or kind == "none", f"a {kind} on a chunk of dead inputs: every error is zero")
     if kind == "none":
@@ -710,6 +799,9 @@ def check_proof(task: Grid | Sparse, proof: Json, lower: float, nodes: int) -> N
         # a number out of range stops the search: a NaN must close no branch
         with np.errstate(over="raise", invalid="raise", divide="raise"):
             check_search(task, proof, lower, nodes)
+    elif kind == "reduced" and isinstance(task, Grid):
+        with np.errstate(over="raise", invalid="raise", divide="raise"):
+            check_reduced(task, proof, lower, nodes)
     elif kind == "cover" and isinstance(task, Sparse):
         check_cover(task, proof, lower, nodes)
     elif kind == "dual":

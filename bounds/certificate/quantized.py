@@ -13,7 +13,8 @@ from bounds.problem.grid import Grid
 from bounds.problem.range import EXACT, HEURISTIC, Range
 from bounds.quantization.codes import CodeProblem, make_codes
 from bounds.quantization.relaxation.bound import Dual, integer_shift, solve_channel
-from bounds.quantization.search.exact import EASY_NODES
+from bounds.quantization.search.exact import EASY_NODES, STIFF_NODES
+from bounds.quantization.search.lattice import Reduction, make_lattice, reduce_chunk
 from bounds.quantization.search.shifted import THETAS, shift
 
 Json = dict[str, Any]
@@ -41,8 +42,9 @@ def quantization_proofs(
     codes = make_codes(problem, Grid.uniform(bits, scale))
     live = np.flatnonzero(problem.live)
     order = codes.factor.order if live.size else np.arange(0)
+    reduction = reduce_chunk(codes) if live.size else None
     for c in range(problem.channels):
-        yield _claims(codes, c, live, order, found, search_nodes, pairs)
+        yield _claims(codes, c, live, order, found, search_nodes, pairs, reduction)
 
 
 def _claims(
@@ -53,10 +55,15 @@ def _claims(
     found: Range,
     search_nodes: int,
     pairs: int,
+    reduction: Reduction | None,
 ) -> Iterator[tuple[float, Json]]:
     status, nodes = str(found.status[c]), int(found.nodes[c])
     if status == HEURISTIC or not found.lower[c] > 0:
         return
+    if status == EXACT and nodes > STIFF_NODES and reduction and reduction.worthwhile:
+        proof = _reduced_search(codes, c, live, found, search_nodes, reduction)
+        if proof is not None:
+            yield float(found.lower[c]), proof
     if status == EXACT and nodes <= min(EASY_NODES, search_nodes):
         none = np.zeros(live.size)
         yield float(found.lower[c]), _search(order, codes.start[c], none, none)
@@ -78,6 +85,26 @@ def _search(order: NDArray, centre: Floats, cut: Floats, at: Floats) -> dict[str
         "centre": [float(x) for x in centre[order]],
         "cut": [float(x) for x in cut[order]],
         "at": [int(x) for x in at[order]],
+    }
+
+
+def _reduced_search(
+    codes: CodeProblem,
+    c: int,
+    live: NDArray,
+    found: Range,
+    search_nodes: int,
+    reduction: Reduction,
+) -> Json | None:
+    """The search in the channel's reduced basis, whose last column is walked first."""
+    lattice = make_lattice(codes.channel(c), reduction)
+    incumbent = np.rint(found.weights[c][live] / codes.scale[c])
+    if lattice is None or lattice.nodes(lattice.radius(incumbent)) > search_nodes:
+        return None
+    return {
+        "is": "reduced",
+        "basis": [[int(x) for x in row] for row in lattice.frame.basis.columns],
+        "centre": [float(x) for x in lattice.centred.point[0]],
     }
 
 

@@ -14,6 +14,9 @@ Floats = NDArray[np.float64]
 Integers = NDArray[np.int64]
 Extended = NDArray[np.longdouble]
 
+#: More than what sums of products in doubles can lose to underflow.
+VANISHED = 1e-290
+
 
 @dataclass(frozen=True)
 class Centred:
@@ -45,11 +48,13 @@ def centre(
     pull = offsets @ codes.gram.astype(wide)
     value = (offsets * pull).sum(axis=1)
     slope = 2 * pull
-    size = (np.abs(offsets) @ np.abs(codes.gram).astype(wide)) * 2
+    # What only bounds rounding is summed in doubles, and raised by their own.
+    absolute = np.abs(codes.gram) * (1 + (codes.features + 8) * 2.0**-50)
+    size = 2 * (np.abs(offsets).astype(np.float64) @ absolute) + VANISHED
     reach = np.abs(offsets) + 1
     # offsets carry the rounding of w / s, far above their own last digits for weights on the grid
     wobble = np.finfo(wide).eps * (np.abs(point) + 2 * np.abs(offsets))
-    drift = 2 * (wobble @ np.abs(codes.gram).astype(wide))
+    drift = 2 * (wobble.astype(np.float64) @ absolute) + VANISHED
     value = value - ((size + drift) * wobble).sum(axis=1)
     if np.any(multiplier):
         z = point.astype(wide)

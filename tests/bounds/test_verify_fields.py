@@ -48,7 +48,20 @@ def real(dump: LayerDump, tmp_path_factory: pytest.TempPathFactory) -> list[list
         pruned(dump, 1), pruned(dump, 1, "perspective"),
     ]  # fmt: skip
     folder = tmp_path_factory.mktemp("certificates")
-    return [parsed(certificate(folder / "c.jsonl", dump, one)) for one in solved]
+    real = [parsed(certificate(folder / "c.jsonl", dump, one)) for one in solved]
+    return [*real, with_basis(real[0], dump)]
+
+
+def with_basis(lines: list[dict], dump: LayerDump) -> list[dict]:
+    """The certificate of a search, the proof saying it in a reduced basis."""
+    lines = copy.deepcopy(lines)
+    search = lines[2]["proof"]
+    centre = [c for _, c in sorted(zip(search["order"], search["centre"], strict=True))]
+    basis = [[1, 1, 0], [0, 1, 0], [0, -2, -1]]
+    lines[2]["proof"] = {"is": "reduced", "basis": basis, "centre": centre}
+    verify(forged(lines), dump)
+    assert check(forged(lines), dump_bytes(dump)) == 1
+    return parsed(forged(lines))
 
 
 def places(value: Any, path: tuple = ()) -> list[tuple]:

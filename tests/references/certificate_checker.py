@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from fractions import Fraction
 from typing import Any
 
-from flint import arb, ctx, fmpq
+from flint import arb, ctx, fmpq, fmpz_mat
 
 Matrix = list[list[fmpq]]
 
@@ -317,6 +317,8 @@ def check_proof(case: Case, line: dict[str, Any], lower: fmpq) -> None:
         claim(dual_value(case, proof) >= lower, "the dual shows less")
     elif kind == "search" and quantization:
         check_search(case, line, proof, lower)
+    elif kind == "reduced" and quantization:
+        check_reduced(case, line, proof, lower)
     elif kind == "cover" and not quantization:
         check_cover(case, proof, lower)
     else:
@@ -453,6 +455,19 @@ def check_search(case: Case, line: dict[str, Any], proof: dict[str, Any], lower:
         for z, i in zip(codes, order, strict=True):
             inside[i] = z
         claim(case.error([s * z for z in inside]) >= lower, f"codes {inside} refute the search")
+
+
+def check_reduced(case: Case, line: dict[str, Any], proof: dict[str, Any], lower: fmpq) -> None:
+    """A unimodular basis, and the search it is a hint for, done without it."""
+    claim(named(proof, "is", "basis", "centre"), "odd fields")
+    n, basis = case.n, proof["basis"]
+    claim(isinstance(basis, list) and len(basis) == n, "an odd basis")
+    most = 2**31 - 1
+    claim(all(are_integers(row, n, -most, most) for row in basis), "an odd basis")
+    claim(abs(fmpz_mat(basis).det()) == 1, "no unimodular basis")
+    zeros = {"cut": [0.0] * n, "at": [0] * n}
+    plain = {"is": "search", "order": list(range(n)), "centre": proof["centre"], **zeros}
+    check_search(case, line, plain, lower)
 
 
 def triangle(matrix: Matrix) -> tuple[list[fmpq], Matrix, fmpq]:

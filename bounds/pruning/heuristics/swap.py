@@ -13,7 +13,7 @@ from numba import njit
 from bounds.problem.gram import Floats
 from bounds.pruning.heuristics.selection import backward, forward, magnitude
 from bounds.pruning.reduced import Ints, Mask, ReducedProblem
-from bounds.pruning.refit import reduced_upper, refit
+from bounds.pruning.refit import refit
 
 #: An exchange must lower the error by this share, or rounding could cycle.
 GAIN = 1e-9
@@ -26,7 +26,9 @@ def swap(reduced: ReducedProblem, weights: Floats) -> Mask:
     for start in (backward(reduced), forward(reduced), magnitude(reduced, weights)):
         masks = exchange(reduced.gram, reduced.weights, reduced.group, start)
         for candidate in (start, masks):
-            error = reduced_upper(reduced, refit(reduced, candidate))
+            # only to choose by: in doubles, its rounding not bounded
+            change = refit(reduced, candidate) - reduced.weights
+            error = ((change @ reduced.gram) * change).sum(axis=1)
             better = error < least
             best[better], least[better] = candidate[better], error[better]
     return best

@@ -24,6 +24,7 @@ box and bounded there (``box.box_lower``); no other support can be better.
 from __future__ import annotations
 
 import time
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -62,7 +63,7 @@ OPEN_NODES, MOST_OPEN = 128, 32768
 #: Operations between two looks at the clock.
 WORK = 3e7
 #: A node whose bound is within this share of the cutoff (adapted on the way) goes to a long dive.
-DIVE_SHARE = 0.5
+DIVE_SHARE = 1.0
 
 
 @dataclass
@@ -111,43 +112,55 @@ def exact(
         np.diag(np.linalg.inv(reduced.gram)).astype(np.float64)
         + SAFETY * reduced.slack / reduced.eigen
     )
+    start = reduced_upper(reduced, refit(reduced, masks))
+    searches: list[Search] = []
+    spent: list[float] = []
     for c in range(reduced.channels):
-        lower[c], finished[c], nodes[c], dual = _solve(reduced, c, removal, masks, limits, box)
-        duals.append(dual)
+        began = time.perf_counter()
+        if start[c] > 0:
+            searches.append(explore(reduced, c, removal, float(start[c]), limits))
+        else:
+            searches.append(Search(masks[:0], True, 0.0, 0.0, np.inf, 0))
+        spent.append(time.perf_counter() - began)
+    for channels in _blocks(searches):
+        parts = [np.vstack((searches[c].leaves, masks[c : c + 1])) for c in channels]
+        where = np.repeat(channels, [len(part) for part in parts])
+        supports = np.vstack(parts)
+        fits = refit(reduced, supports, where)
+        bounds = support_lower(reduced, supports, fits, where)
+        # Within the margin the kernel's order means nothing: the attained errors decide.
+        errors = reduced_upper(reduced, fits, where)
+        for c in channels:
+            own = where == c
+            search, best = searches[c], int(np.argmin(errors[own]))
+            masks[c] = supports[own][best]
+            lower[c], nodes[c] = search.proves(bounds[own]), search.nodes
+            finished[c], dual = not np.isfinite(search.opened), None
+            if not finished[c]:
+                p, d, proven = proven_multipliers(reduced, np.array([c]))
+                lower[c] = max(lower[c], proven[0])
+                dual = original_dual(reduced, int(c), p[0], d[0], proven[0])
+            elif box is not None and not inside(reduced, fits[own][best], box, int(c)):
+                boxed = box_refit(reduced, supports[own], fits[own], box, where[own])
+                upper = reduced_upper(reduced, boxed, where[own])
+                masks[c] = supports[own][int(np.argmin(upper))]
+                left = limits.less(spent[c], search.nodes)
+                proof, finished[c], more = _solve_boxed(reduced, int(c), removal, masks, left, box)
+                lower[c], nodes[c] = max(lower[c], proof), nodes[c] + more
+            duals.append(dual)
     return masks, lower, finished, nodes, duals
 
 
-def _solve(
-    reduced: ReducedProblem, c: int, removal: Floats, masks: Mask, limits: Limits, box: Box | None
-) -> tuple[float, bool, int, Dual | None]:
-    """(lower, finished, nodes, dual) of one channel; its mask is improved in place."""
-    row = np.array([c])
-    start = float(reduced_upper(reduced, refit(reduced, masks[row], row), row)[0])
-    began = time.perf_counter()
-    if start > 0:
-        search = explore(reduced, c, removal, start, limits)
-    else:
-        search = Search(masks[:0], True, 0.0, 0.0, np.inf, 0)
-    listed = np.vstack((search.leaves, masks[row]))
-    where = np.full(len(listed), c)
-    fits = refit(reduced, listed, where)
-    lower = search.proves(support_lower(reduced, listed, fits, where))
-    # Within the margin the kernel's order means nothing: the attained errors decide.
-    choice = int(np.argmin(reduced_upper(reduced, fits, where)))
-    masks[c] = listed[choice]
-    nodes = search.nodes
-    finished, dual = not np.isfinite(search.opened), None
-    if not finished:
-        p, d, proven = proven_multipliers(reduced, row)
-        lower = max(lower, proven[0])
-        dual = original_dual(reduced, c, p[0], d[0], proven[0])
-    elif box is not None and not inside(reduced, fits[choice], box, c):
-        boxed = box_refit(reduced, listed, fits, box, where)
-        masks[c] = listed[int(np.argmin(reduced_upper(reduced, boxed, where)))]
-        left = limits.less(time.perf_counter() - began, nodes)
-        proof, finished, more = _solve_boxed(reduced, c, removal, masks, left, box)
-        lower, nodes = max(lower, proof), nodes + more
-    return float(lower), finished, nodes, dual
+def _blocks(searches: list[Search]) -> Iterator[Ints]:
+    """Consecutive channels whose supports are not too many together."""
+    first, size = 0, 0
+    for c, search in enumerate(searches):
+        if size > 0 and size + len(search.leaves) + 1 > LEAVES:
+            yield np.arange(first, c)
+            first, size = c, 0
+        size += len(search.leaves) + 1
+    if searches:
+        yield np.arange(first, len(searches))
 
 
 def _solve_boxed(
@@ -244,11 +257,9 @@ def _settled(reduced: ReducedProblem, c: int, removal: Floats, start: float) -> 
     """The root's decisions (m,), inputs too dear to remove kept, and the energy E of the rest."""
     w = reduced.weights[c]
     state = np.where(w * w > removal * start * (1 + 1e-6), KEPT, OPEN).astype(np.int64)
-    s, rest, position = (
-        np.zeros_like(reduced.gram),
-        np.zeros(reduced.size),
-        np.zeros(reduced.size, np.int64),
-    )
-    count, _ = reduce_node(reduced.gram, w, state, s, rest, position)
-    schur = np.triu(s[:count, :count]) + np.triu(s[:count, :count], 1).T
-    return state, max(float(rest[:count] @ schur @ rest[:count]), 0.0)
+    rest, position = np.zeros(reduced.size), np.zeros(reduced.size, np.int64)
+    schur = np.zeros_like(reduced.gram)
+    count, _ = reduce_node(reduced.gram, w, state, schur, rest, position)
+    twice = rest[:count] @ np.triu(schur[:count, :count]) @ rest[:count]
+    once = np.square(rest[:count]) @ np.diag(schur)[:count]
+    return state, max(float(2.0 * twice - once), 0.0)

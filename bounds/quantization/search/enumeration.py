@@ -207,15 +207,17 @@ def walk_channels(
     factor: Floats,
     centres: Floats,
     slopes: Floats,
+    multiplier: Floats,
+    breakpoints: Floats,
     radii: Floats,
     lo: Integers,
     hi: Integers,
     budget: int,
 ) -> tuple[Floats, Floats, Integers, NDArray[np.bool_], Floats]:
-    """Unshifted walks of every channel with at most ``budget`` nodes each.
+    """Walks of every channel with one factor and at most ``budget`` nodes each.
 
-    Args: centres, slopes (channels, n) in the factor's order; lo, hi (channels, n) int64; radii
-    (channels,).
+    Args: centres, slopes, breakpoints (channels, n) in the factor's order, multiplier (n,); lo, hi
+    (channels, n) int64; radii (channels,).
     Returns: best costs (channels,), best codes (channels, n; NaN where none beat the radius),
     nodes (channels,), finished (channels,), smallest cost still open (channels,).
     """
@@ -225,12 +227,13 @@ def walk_channels(
     nodes = np.zeros(channels, np.int64)
     finished = np.zeros(channels, np.bool_)
     opened = np.zeros(channels)
-    none = np.zeros(n)
     siblings, levels = np.zeros((n, 3), np.int64), np.zeros((n, 4))
     sums, entering = np.zeros((n, n + 1)), np.zeros(1, np.bool_)
     level = np.empty(1, np.int64)
     for c in range(channels):
-        quadratic = Quadratic(factor, centres[c], slopes[c], none, none, lo[c], hi[c])
+        quadratic = Quadratic(
+            factor, centres[c], slopes[c], multiplier, breakpoints[c], lo[c], hi[c]
+        )
         radius = costs[c : c + 1]
         walk = Walk(siblings, levels, sums, codes[c], radius, level, entering)
         level[0] = n
