@@ -2,18 +2,14 @@
 
 from __future__ import annotations
 
-import os
 import re
-import subprocess
-import sys
-from pathlib import Path
 
 import pytest
 
 import bounds
 import layers
+from tests.scripts import ROOT, blocks, run_script
 
-ROOT = Path(__file__).resolve().parent.parent
 PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")])
 
 
@@ -24,18 +20,8 @@ def test_links_lead_somewhere(page):
 
 
 def test_a_method_of_ones_own_runs_as_written(tmp_path):
-    text = (ROOT / "docs" / "add.md").read_text("utf-8")
-    (script,) = re.findall(r"^```python\n(.*?)^```$", text, re.MULTILINE | re.DOTALL)
-    (tmp_path / "own.py").write_text(script, "utf-8")
-    done = subprocess.run(
-        [sys.executable, "own.py"],
-        cwd=tmp_path,
-        env={**os.environ, "PYTHONPATH": str(ROOT)},
-        capture_output=True,
-        text=True,
-        timeout=300,
-        check=False,
-    )
+    (script,) = blocks("docs/add.md", "python")
+    done = run_script(script, tmp_path)
     assert done.returncode == 0, done.stderr
     assert "ceiling: attained" in done.stdout and "4 heuristic" in done.stdout
 

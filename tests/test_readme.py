@@ -2,36 +2,18 @@
 
 from __future__ import annotations
 
-import os
 import re
-import subprocess
-import sys
-from pathlib import Path
 
 from layers.extract import extract
-
-ROOT = Path(__file__).resolve().parent.parent
-
-
-def blocks(language: str) -> list[str]:
-    text = (ROOT / "README.md").read_text("utf-8")
-    return re.findall(rf"^```{language}\n(.*?)^```$", text, re.MULTILINE | re.DOTALL)
+from tests.scripts import ROOT, blocks, run_script
 
 
 def test_script_prints_what_the_readme_says(tmp_path):
-    (script,) = blocks("python")
-    printed = blocks("text")[0]
+    (script,) = blocks("README.md", "python")
+    printed = blocks("README.md", "text")[0]
     # As the demo extracts it: the dump is the same, so are the numbers.
     extract("mobilenet-v2", ["features.8.conv.0"], "bundled", tmp_path / "dumps", heldout_count=6)
-    done = subprocess.run(
-        [sys.executable, "-c", script],
-        cwd=tmp_path,
-        env={**os.environ, "PYTHONPATH": str(ROOT)},
-        capture_output=True,
-        text=True,
-        timeout=300,
-        check=False,
-    )
+    done = run_script(script, tmp_path)
     assert (done.returncode, done.stdout) == (0, printed), done.stderr
 
 
@@ -61,5 +43,7 @@ def test_commands_of_the_readme_exist():
     from bounds.cli.app import app
 
     known = {command.callback.__name__ for command in app.registered_commands if command.callback}
-    used = set(re.findall(r"^layerbounds (\w+)", "\n".join(blocks("sh")), re.MULTILINE))
+    used = set(
+        re.findall(r"^layerbounds (\w+)", "\n".join(blocks("README.md", "sh")), re.MULTILINE)
+    )
     assert used == known
