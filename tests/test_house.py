@@ -7,6 +7,9 @@ from pathlib import Path
 
 import pytest
 
+import bounds
+import layers
+
 ROOT = Path(__file__).resolve().parent.parent
 #: From the ground up; a room imports those before it, never those after. ``layers`` stands beside,
 #: below ``results``: dumps and errors are all that is read of it.
@@ -19,6 +22,10 @@ ROOMS = {
 }
 #: Loaded by themselves: the verifier knows no other room, and packages name what is public.
 APART = {"bounds.verify", "bounds", "layers"}
+#: Public name -> the module that defines it.
+HOMES = {f"bounds.{name}": home for name, home in bounds._HOMES.items()} | {
+    f"layers.{name}": home for name, (home, _) in layers._LAZY.items()
+}
 LOOSE = {"__init__.py", "errors.py", "verify.py"}
 
 
@@ -40,8 +47,10 @@ def imports(module: str) -> set[str]:
             found.update(alias.name for alias in node.names)
         elif isinstance(node, ast.ImportFrom) and node.module:
             for alias in node.names:
-                inner = f"{node.module}.{alias.name}"
-                found.add(inner if inner in MODULES else node.module)
+                # A public name is imported from where it is defined, whoever hands it on.
+                home = HOMES.get(f"{node.module}.{alias.name}", node.module)
+                inner = f"{home}.{alias.name}"
+                found.add(inner if inner in MODULES else home)
     return found & set(MODULES)
 
 

@@ -110,14 +110,14 @@ def test_a_white_gram_keeps_the_largest_weights():
 
 
 def test_a_normal_distribution_at_three_quarters_sparsity():
-    """Magnitude pruning of a standard normal: 5.6 dB at 75 % (DESIGN section 7)."""
+    """Magnitude pruning of a standard normal: 5.6 dB at 75 % (Kuzmin et al. 2023, Section 3)."""
     weights = np.random.default_rng(2).standard_normal((200, 200))
     found = pruning_range(np.eye(200), weights, keep=50, method="magnitude")
     assert found.snr_attained == pytest.approx(5.6, abs=0.1)
 
 
 def test_perspective_is_the_clarabel_optimum():
-    """The same relaxation as an SDP: max over D, p of the dual of DESIGN 3.3."""
+    """The same relaxation as an SDP: max over D, p of the dual of ``perspective``."""
     pytest.importorskip("cvxpy")
     pytest.importorskip("clarabel")
     for n, keep, seed in [(10, 4, 0), (10, 4, 1), (24, 6, 2)]:
