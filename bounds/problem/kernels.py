@@ -37,7 +37,7 @@ def compile_kernels(method: Method) -> None:
     """
     global _walking
     key = method.kind, method.name
-    if key in _ready or not method.run.startswith("bounds."):
+    if key in _ready or not method.ours:
         return
     with _lock:
         if _walking or key in _ready:

@@ -7,14 +7,16 @@ and loaded when first used, so that reading the table costs nothing.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from functools import cache
 from importlib import import_module
 from importlib.metadata import entry_points
-from typing import Literal
+from typing import Any, Literal, TypeVar
 
 from bounds.errors import MethodError
+
+T = TypeVar("T")
 
 QUANTIZATION = "quantization"
 PRUNING = "pruning"
@@ -57,6 +59,11 @@ class Method:
     unfuzzed: str = ""
     together: bool = False
     foreign: bool = False
+
+    @property
+    def ours(self) -> bool:
+        """Whether its code is this package's."""
+        return self.run.startswith("bounds.")
 
     def load(self) -> Callable:
         """The function behind the name.
@@ -185,8 +192,8 @@ _REGISTERED: dict[tuple[str, str], Method] = {}
 def register(method: Method) -> Method:
     """Add a method of your own to the table of this process; returns it.
 
-    Processes of a study are told of it. To have it in every process, name it as an entry point of
-    the group ``layerbounds.methods`` instead.
+    Worker processes of a study are told of it, and import its module by name. To have it in every
+    process, name it as an entry point of the group ``layerbounds.methods`` instead.
 
     Raises:
         MethodError: no such kind, or the name belongs to another method.
@@ -215,6 +222,13 @@ def _announced() -> tuple[Method, ...]:
 def registered() -> tuple[Method, ...]:
     """The methods that were added to the package's own in this process."""
     return tuple(_REGISTERED.values())
+
+
+def knowing(own: Iterable[Method], run: Callable[..., T], *arguments: Any) -> T:
+    """``run(*arguments)`` in a process that is told first of methods ``registered`` in another."""
+    for method in own:
+        register(method)
+    return run(*arguments)
 
 
 def table(kind: str | None = None) -> tuple[Method, ...]:

@@ -27,7 +27,7 @@ def code_digest(problem: str, method: str = "exact") -> str:
     """
     digest = hashlib.sha256()
     chosen = find_method(problem, method)
-    if not chosen.run.startswith("bounds."):
+    if not chosen.ours:
         digest.update(f"{chosen}\n".encode())
         digest.update(_source(chosen))
     files = [_ROOT / name for name in _ROWS]

@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
 from bounds.errors import StudyError
+from bounds.problem.methods import knowing, registered
 from bounds.study.plan.tasks import Task
 from bounds.study.run.outcome import Outcome
 from bounds.study.run.shards import missing_bits, write_shard
@@ -118,7 +119,9 @@ def _submit(
     # The key names the content, so two runs on one cluster share what both want.
     content = ",".join(map(task.key, wanted)).encode()
     key = f"layerbounds-{manner}-{hashlib.sha256(content).hexdigest()}"
-    return client.submit(solve_remotely, task, wanted, piece, key=key, retries=RETRIES)
+    return client.submit(
+        knowing, registered(), solve_remotely, task, wanted, piece, key=key, retries=RETRIES
+    )
 
 
 def _received(future: Future, task: Task, folder: Path) -> tuple[list[Failure], bool]:

@@ -11,6 +11,8 @@ import sys
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 
+from bounds.problem.methods import find_method
+
 
 @contextmanager
 def compiling(methods: Mapping[str, Sequence[str]]) -> Iterator[None]:
@@ -22,7 +24,9 @@ def compiling(methods: Mapping[str, Sequence[str]]) -> Iterator[None]:
     started = []
     try:
         for problem in methods:
-            command = [sys.executable, "-m", __name__, problem, *methods[problem]]
+            # The new process knows the package's own methods only, and need compile no others.
+            ours = [name for name in methods[problem] if find_method(problem, name).ours]
+            command = [sys.executable, "-m", __name__, problem, *ours]
             started.append(
                 subprocess.Popen(
                     command,
@@ -57,7 +61,6 @@ def uncompiled(methods: Mapping[str, Sequence[str]]) -> list[str]:
 def compile_all(problem: str, methods: Sequence[str]) -> None:
     """Compile, or load, every kernel that ``methods`` of a problem can reach."""
     from bounds.problem.kernels import compile_kernels
-    from bounds.problem.methods import find_method
 
     for method in methods:
         compile_kernels(find_method(problem, method))

@@ -11,6 +11,7 @@ from functools import partial
 from pathlib import Path
 from typing import cast
 
+from bounds.problem.methods import knowing, registered
 from bounds.study.plan.tasks import Task
 from bounds.study.run.outcome import Outcome, solve_and_store
 from bounds.study.run.solving import Failure
@@ -89,7 +90,9 @@ def _parallel(
         max_nbytes=None,
     )
     # Drawn one by one as workers become free: what is drawn is under way.
-    jobs = (delayed(solve_and_store)(task, folder, stopped) for task in tasks)
+    jobs = (
+        delayed(knowing)(registered(), solve_and_store, task, folder, stopped) for task in tasks
+    )
     return cast("Iterator[Outcome]", pool(jobs))
 
 

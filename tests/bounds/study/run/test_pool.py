@@ -8,6 +8,13 @@ from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
+
+from bounds.problem import methods
+from bounds.problem.attempt import Attempt, Options
+from bounds.problem.gram import Problem
+from bounds.problem.grid import Grid
+from bounds.problem.methods import Method
 from bounds.results.ranges import load_rows
 from bounds.study.plan.tasks import Task
 from bounds.study.run import pool
@@ -46,3 +53,21 @@ def test_one_worker_process_is_this_one(ran, tmp_path):
     solve = replace(ran.study.solve, backend="processes", workers=1, bits=(2,))
     report = run_study(replace(ran.study, solve=solve), results=tmp_path, dumps=ran.dumps)
     assert (report.solved, report.rows, report.failures) == (18, 18, ())
+
+
+def ceiling(problem: Problem, grid: Grid, options: Options) -> Attempt:
+    """A method of one's own: every weight rounded up."""
+    step = grid.steps(problem.channels)[:, None]
+    return Attempt(np.clip(np.ceil(problem.weights / step), grid.lo, grid.hi) * step)
+
+
+def test_worker_processes_know_the_methods_registered_here(ran, tmp_path, monkeypatch):
+    monkeypatch.setattr(methods, "_REGISTERED", {})
+    methods.register(Method("ceiling", "quantization", f"{__name__}:ceiling", does="round up"))
+    solve = replace(
+        ran.study.solve, backend="processes", quantization=("ceiling",), pruning=("magnitude",)
+    )
+    report = run_study(replace(ran.study, solve=solve), results=tmp_path, dumps=ran.dumps)
+    assert report.failures == ()
+    own = [row for row in load_rows(report.results) if row["method"] == "ceiling"]
+    assert own and all(row["heuristic"] == row["channels"] for row in own)
