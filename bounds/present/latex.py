@@ -13,7 +13,7 @@ from itertools import groupby
 from bounds.present.figures.style import shorten
 from bounds.problem.methods import PRUNING, QUANTIZATION
 from bounds.results.equal_storage import ACCOUNTS, VALUES
-from bounds.results.ranges import Known, Pair
+from bounds.results.ranges import BestKnown, Pair
 from bounds.results.share import told
 from bounds.results.summary import ACCOUNT_WORDS, LayerSummary
 from bounds.results.verdicts import UNDECIDED
@@ -142,8 +142,8 @@ def _verdict(pair: Pair | None) -> str:
     return f"{SHORT[verdict.winner]} ${sign}{size}$"
 
 
-def _numbers(known: Known) -> list[str]:
-    values = (known.snr_reached, known.snr_attained, known.snr_bound)
+def _numbers(known: BestKnown) -> list[str]:
+    values = (known.snr_heuristic, known.snr_attained, known.snr_bound)
     return [_plain(value) for value in values]
 
 

@@ -6,7 +6,8 @@ from collections.abc import Iterable, Sequence
 from itertools import groupby
 from typing import TYPE_CHECKING
 
-from bounds.results.ranges import Known, Pair, Row, chunk_pairs, layer_pairs
+from bounds.results.ranges import BestKnown, Pair, chunk_pairs, layer_pairs
+from bounds.results.row import Row
 from bounds.results.share import shares
 from bounds.results.verdicts import UNDECIDED
 
@@ -69,8 +70,8 @@ def _layer_table(pairs: Sequence[Pair]) -> Table:
     return table
 
 
-def _decibels(known: Known) -> str:
-    values = known.snr_reached, known.snr_attained, known.snr_bound
+def _decibels(known: BestKnown) -> str:
+    values = known.snr_heuristic, known.snr_attained, known.snr_bound
     return " ".join(f"{value:6.2f}" for value in values)
 
 

@@ -24,7 +24,8 @@ from bounds.present.report.svg import palette, panel, variables
 from bounds.present.report.tables import layer_details, verdict_section
 from bounds.problem.methods import PROBLEMS
 from bounds.results.equal_storage import ACCOUNTS
-from bounds.results.ranges import Pair, Row, chunk_pairs, load_rows
+from bounds.results.ranges import Pair, chunk_pairs, load_rows
+from bounds.results.row import Row
 from bounds.results.summary import ACCOUNT_WORDS, LayerSummary, statement, summarise
 from bounds.results.table import read_results, replacing
 

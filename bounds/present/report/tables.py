@@ -9,7 +9,7 @@ from html import escape
 from bounds.present.latex import SHORT
 from bounds.problem.methods import PRUNING, QUANTIZATION
 from bounds.results.equal_storage import ACCOUNTS, VALUES
-from bounds.results.ranges import Known, Pair
+from bounds.results.ranges import BestKnown, Pair
 from bounds.results.summary import ACCOUNT_WORDS, LayerSummary
 from bounds.results.verdicts import UNDECIDED
 
@@ -106,8 +106,8 @@ def layer_details(one: LayerSummary) -> str:
     )
 
 
-def _snrs(known: Known) -> tuple[float, float, float]:
-    return known.snr_reached, known.snr_attained, known.snr_bound
+def _snrs(known: BestKnown) -> tuple[float, float, float]:
+    return known.snr_heuristic, known.snr_attained, known.snr_bound
 
 
 def _plain(value: float) -> str:

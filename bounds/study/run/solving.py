@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from functools import cache, lru_cache
 from importlib.metadata import version
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
@@ -26,6 +26,7 @@ from bounds.problem.methods import PRUNING, QUANTIZATION, find_method
 from bounds.problem.range import CERTIFIED, EXACT, HEURISTIC, Range, snr
 from bounds.problem.slices import Progress
 from bounds.problem.sparsity import choose_keep, paper_box, sparsity
+from bounds.results.row import Row
 from bounds.study.plan.digest import code_digest
 from bounds.study.plan.tasks import Task, thin_out
 
@@ -33,13 +34,12 @@ if TYPE_CHECKING:
     from layers.dump.file import Chunk, LayerDump
 
 Floats = NDArray[np.float64]
-Row = dict[str, Any]
 #: From best to worst: a mixture of ranges is only as good as its worst part.
 _RANKS = (EXACT, CERTIFIED, HEURISTIC)
 
 
 @dataclass(frozen=True)
-class Piece:
+class ChunkProblem:
     """The numbers of a task: rounded weights (channels, n) of a chunk, and which ones they are.
 
     ``all_weights`` (all channels, n) are those the quantization step is chosen on.
@@ -60,7 +60,7 @@ class Piece:
         return self.all_weights.shape[1]
 
 
-def read_piece(task: Task) -> Piece:
+def read_chunk_problem(task: Task) -> ChunkProblem:
     """The chunk of a task, its weights rounded as the task says.
 
     Raises:
@@ -73,7 +73,7 @@ def read_piece(task: Task) -> Piece:
     chunk = chunks[task.chunk]
     weights = round_weights(chunk.weights, task.rounding)
     channels = thin_out(len(weights), task.layer.max_channels, task.layer.select)
-    return Piece(chunk, weights, channels)
+    return ChunkProblem(chunk, weights, channels)
 
 
 @lru_cache(maxsize=2)
@@ -109,11 +109,11 @@ class Failure:
 def solve_task(
     task: Task,
     wanted: Sequence[int] | None = None,
-    piece: Piece | None = None,
+    piece: ChunkProblem | None = None,
     store: Callable[[Row, bytes | None], object] = lambda _row, _certificate: None,
     stopped: Callable[[], bool] = lambda: False,
 ) -> tuple[list[Row], list[Failure]]:
-    """Rows of a task, one per bit width, with the columns of ``bounds.results.table.SCHEMA``.
+    """Rows of a task, one per bit width.
 
     What goes wrong at one bit width is told as a failure, and the others are solved.
 
@@ -134,7 +134,7 @@ def solve_task(
                 "the process that solves has other solvers than the one that started the study; "
                 "install the same layerbounds on every machine, and run the study again"
             )
-        piece = piece or read_piece(task)
+        piece = piece or read_chunk_problem(task)
     except Exception as error:  # whatever it was: the other tasks do not depend on it
         return [], [Failure(wanted, describe(error))]
     rows: list[Row] = []
@@ -162,7 +162,7 @@ def describe(error: BaseException) -> str:
 
 
 def quantize(
-    piece: Piece,
+    piece: ChunkProblem,
     bits: int,
     method: str,
     *,
@@ -188,7 +188,7 @@ def quantize(
 
 
 def prune(
-    piece: Piece,
+    piece: ChunkProblem,
     keep: int | None,
     method: str,
     *,
@@ -214,7 +214,7 @@ def _limit(seconds: float | None) -> float | None:
     return None if seconds is None or math.isinf(seconds) else seconds
 
 
-def _solve(task: Task, piece: Piece, bits: int) -> list[Part]:
+def _solve(task: Task, piece: ChunkProblem, bits: int) -> list[Part]:
     limits = {"time_limit": task.time_limit, "node_limit": task.node_limit}
     if task.problem == QUANTIZATION:
         found, scale = quantize(
@@ -227,7 +227,7 @@ def _solve(task: Task, piece: Piece, bits: int) -> list[Part]:
     ]
 
 
-def _certify(task: Task, piece: Piece, bits: int, parts: Sequence[Part]) -> bytes:
+def _certify(task: Task, piece: ChunkProblem, bits: int, parts: Sequence[Part]) -> bytes:
     """The certificate of a result, one chunk line for each of its parts."""
     from bounds.certificate import Solved, certify
 
@@ -240,7 +240,7 @@ def _certify(task: Task, piece: Piece, bits: int, parts: Sequence[Part]) -> byte
     return certify(dump, solved)[0]
 
 
-def _row(task: Task, piece: Piece, bits: int, parts: Sequence[Part], started: float) -> Row:
+def _row(task: Task, piece: ChunkProblem, bits: int, parts: Sequence[Part], started: float) -> Row:
     ranges, shares = [part.found for part in parts], [part.share for part in parts]
     scale, k = parts[0].scale, None
     if task.problem == PRUNING:
@@ -248,45 +248,45 @@ def _row(task: Task, piece: Piece, bits: int, parts: Sequence[Part], started: fl
     lower, upper = _mix([r.lower for r in ranges], shares), _mix([r.upper for r in ranges], shares)
     energy, status = ranges[0].energy, _worst(ranges)
     heldout_energy, heldout_error = _heldout(piece, ranges, shares)
-    return {
-        "source": task.layer.source,
-        "layer": task.layer.name,
-        "kind": task.layer.kind,
-        "dump_hash": task.layer.dump_hash,
-        "chunk": task.chunk,
-        "chunk_total": task.layer.chunk_total,
-        "group": piece.chunk.group,
-        "features": piece.features,
-        "channels": len(piece.channels),
-        "channel_total": len(piece.all_weights),
-        "problem": task.problem,
-        "method": task.method,
-        "bits": bits,
-        "k": k,
-        "scale": None if scale is None else float(np.mean(scale)),
-        "rounding": task.rounding,
-        "rule": task.rule,
-        "time_limit": task.time_limit,
-        "node_limit": task.node_limit,
-        "seed": task.seed,
-        "energy": float(energy.sum()),
-        "lower": float(lower.sum()),
-        "upper": float(upper.sum()),
-        "snr_bound": snr(energy, lower),
-        "snr_attained": snr(energy, upper),
-        "exact": int((status == EXACT).sum()),
-        "certified": int((status == CERTIFIED).sum()),
-        "heuristic": int((status == HEURISTIC).sum()),
-        "heldout_energy": heldout_energy,
-        "heldout_error": heldout_error,
-        "heldout_snr": snr(heldout_energy, heldout_error),
-        "nodes": int(sum(r.nodes.sum() for r in ranges)),
-        "seconds": time.perf_counter() - started,
-        "notes": " ".join(dict.fromkeys(note for r in ranges for note in r.notes)),
-        "versions": versions(),
-        "code": task.code,
-        "key": task.key(bits),
-    }
+    return Row(
+        source=task.layer.source,
+        layer=task.layer.name,
+        kind=task.layer.kind,
+        dump_hash=task.layer.dump_hash,
+        chunk=task.chunk,
+        chunk_total=task.layer.chunk_total,
+        group=piece.chunk.group,
+        features=piece.features,
+        channels=len(piece.channels),
+        channel_total=len(piece.all_weights),
+        problem=task.problem,
+        method=task.method,
+        bits=bits,
+        k=k,
+        scale=None if scale is None else float(np.mean(scale)),
+        rounding=task.rounding,
+        rule=task.rule,
+        time_limit=task.time_limit,
+        node_limit=task.node_limit,
+        seed=task.seed,
+        energy=float(energy.sum()),
+        lower=float(lower.sum()),
+        upper=float(upper.sum()),
+        snr_bound=snr(energy, lower),
+        snr_attained=snr(energy, upper),
+        exact=int((status == EXACT).sum()),
+        certified=int((status == CERTIFIED).sum()),
+        heuristic=int((status == HEURISTIC).sum()),
+        heldout_energy=heldout_energy,
+        heldout_error=heldout_error,
+        heldout_snr=snr(heldout_energy, heldout_error),
+        nodes=int(sum(r.nodes.sum() for r in ranges)),
+        seconds=time.perf_counter() - started,
+        notes=" ".join(dict.fromkeys(note for r in ranges for note in r.notes)),
+        versions=versions(),
+        code=task.code,
+        key=task.key(bits),
+    )
 
 
 def _mix(values: list[Floats], shares: list[float]) -> Floats:
@@ -298,7 +298,7 @@ def _worst(ranges: list[Range]) -> NDArray[np.str_]:
     return np.array(_RANKS)[ranks]
 
 
-def _heldout(piece: Piece, ranges: list[Range], shares: list[float]) -> tuple[float, float]:
+def _heldout(piece: ChunkProblem, ranges: list[Range], shares: list[float]) -> tuple[float, float]:
     """Energy, and error of the attained weights, on the held-out inputs, summed over channels."""
     gram = piece.chunk.heldout_gram
     energy = float(form(gram, piece.weights).sum())

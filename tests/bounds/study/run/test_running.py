@@ -45,7 +45,7 @@ def shards(run) -> dict[Path, int]:
 
 def head_rows(run, method):
     rows = load_rows(run.report.results)
-    return [r for r in rows if r["layer"] == "head" and r["method"] == method]
+    return [r for r in rows if r.layer == "head" and r.method == method]
 
 
 def test_results_are_complete_and_in_order(ran):
@@ -59,29 +59,29 @@ def test_results_are_complete_and_in_order(ran):
         for bits in (2, 4)
     ]
     keys = ("layer", "chunk", "problem", "method", "bits")
-    assert [tuple(row[k] for k in keys) for row in rows] == expected
+    assert [tuple(getattr(row, k) for k in keys) for row in rows] == expected
     assert (ran.report.solved, ran.report.skipped, ran.report.failures) == (18, 0, ())
     assert ran.report.rows == len(rows)
-    assert {row["source"] for row in rows} == {TINY}
-    counted = Counter((r["layer"], r["channels"], r["channel_total"], r["features"]) for r in rows)
+    assert {row.source for row in rows} == {TINY}
+    counted = Counter((r.layer, r.channels, r.channel_total, r.features) for r in rows)
     assert set(counted) == {("pointwise", 5, 40, 8), ("head", 12, 12, 12)}
-    assert {(r["layer"], r["chunk_total"]) for r in rows} == {("pointwise", 1), ("head", 4)}
+    assert {(r.layer, r.chunk_total) for r in rows} == {("pointwise", 1), ("head", 4)}
 
 
 def test_rows_are_consistent(ran):
     for row in load_rows(ran.report.results):
-        assert 0 <= row["lower"] <= row["upper"] < row["energy"]
-        assert row["exact"] + row["certified"] + row["heuristic"] == row["channels"]
-        assert row["snr_attained"] == pytest.approx(10 * np.log10(row["energy"] / row["upper"]))
-        assert row["snr_attained"] <= row["snr_bound"]
-        assert row["heldout_snr"] == pytest.approx(
-            10 * np.log10(row["heldout_energy"] / row["heldout_error"])
+        assert 0 <= row.lower <= row.upper < row.energy
+        assert row.exact + row.certified + row.heuristic == row.channels
+        assert row.snr_attained == pytest.approx(10 * np.log10(row.energy / row.upper))
+        assert row.snr_attained <= row.snr_bound
+        assert row.heldout_snr == pytest.approx(
+            10 * np.log10(row.heldout_energy / row.heldout_error)
         )
-        assert (row["k"] is None) == (row["scale"] is not None)
-        assert (row["k"] is None) == (row["problem"] == "quantization")
-        assert "layerbounds" in row["versions"] or "numpy" in row["versions"]
-        if row["method"] == "exact":
-            assert row["exact"] == row["channels"]
+        assert (row.k is None) == (row.scale is not None)
+        assert (row.k is None) == (row.problem == "quantization")
+        assert "layerbounds" in row.versions or "numpy" in row.versions
+        if row.method == "exact":
+            assert row.exact == row.channels
 
 
 def test_rows_say_what_the_solvers_say(ran):
@@ -95,16 +95,16 @@ def test_rows_say_what_the_solvers_say(ran):
         (row,) = (
             r
             for r in head_rows(ran, "exact")
-            if r["problem"] == problem and r["chunk"] == 1 and r["bits"] == 2
+            if r.problem == problem and r.chunk == 1 and r.bits == 2
         )
-        assert row["lower"] == found.lower.sum()
-        assert row["upper"] == found.upper.sum()
-        assert row["energy"] == found.energy.sum()
+        assert row.lower == found.lower.sum()
+        assert row.upper == found.upper.sum()
+        assert row.energy == found.energy.sum()
         error = found.weights - weights
         heldout = np.einsum("ci,ij,cj->", error, chunk.heldout_gram, error)
-        assert row["heldout_error"] == pytest.approx(heldout, rel=1e-12)
-        assert row["dump_hash"] == dump.content_hash
-    assert row["k"] == 1
+        assert row.heldout_error == pytest.approx(heldout, rel=1e-12)
+        assert row.dump_hash == dump.content_hash
+    assert row.k == 1
 
 
 def test_results_carry_their_study(ran):
@@ -171,9 +171,9 @@ def test_interpolated_k_mixes_its_neighbours(copied):
         solve = replace(copied.study.solve, keep=rule, bits=(2, 3, 4), pruning=("exact",))
         report = rerun(copied, replace(copied.study, solve=solve))
         found[rule] = {
-            (r["layer"], r["chunk"], r["bits"]): r
+            (r.layer, r.chunk, r.bits): r
             for r in load_rows(report.results)
-            if r["problem"] == "pruning"
+            if r.problem == "pruning"
         }
     # 12 features: k is 1.5 at 2 bits, 3 at 4 bits.
     low = found["floor"]["head", 0, 2]
@@ -181,9 +181,9 @@ def test_interpolated_k_mixes_its_neighbours(copied):
     chunk = read_dump(dump_path(copied.dumps, TINY, "head")).chunks(12)[0]
     weights = chunk.weights.astype(np.float16).astype(np.float64)
     high = pruning_range(chunk.gram, weights, keep=2, time_limit=None)
-    assert (low["k"], mixed["k"]) == (1, 1.5)
-    assert mixed["upper"] == pytest.approx((low["upper"] + high.upper.sum()) / 2)
-    assert found["interpolate"]["head", 0, 4]["upper"] == found["floor"]["head", 0, 4]["upper"]
+    assert (low.k, mixed.k) == (1, 1.5)
+    assert mixed.upper == pytest.approx((low.upper + high.upper.sum()) / 2)
+    assert found["interpolate"]["head", 0, 4].upper == found["floor"]["head", 0, 4].upper
 
 
 def damage_truncate(path: Path) -> None:
@@ -245,7 +245,7 @@ def test_a_failing_task_is_recorded_and_the_rest_goes_on(images, ran, tmp_path):
     # Chunk 1 does not hold the loud weight, chunk 0 does.
     assert {entry["chunk"] for entry in recorded} == {0}
     rows = load_rows(report.results)
-    assert {(r["layer"], r["chunk"]) for r in rows} == {("pointwise", 0), ("head", 1)}
+    assert {(r.layer, r.chunk) for r in rows} == {("pointwise", 0), ("head", 1)}
     mended = replace(study, solve=replace(study.solve, rounding="none"))
     assert run_study(mended, results=tmp_path, dumps=ran.dumps).failures == ()
     assert not (tmp_path / "tiny" / "failures.json").exists()
@@ -309,7 +309,7 @@ def test_a_task_made_for_other_solvers_is_not_solved(ran):
     rows, (failure,) = solve_task(replace(task, code="0" * 64))
     assert rows == [] and failure.bits == task.bits and "other solvers" in failure.message
     rows, failures = solve_task(task)
-    assert [row["bits"] for row in rows] == [2, 4] and failures == []
+    assert [row.bits for row in rows] == [2, 4] and failures == []
 
 
 def test_one_bit_width_fails_and_the_others_are_solved(copied, monkeypatch):
