@@ -12,12 +12,14 @@ if TYPE_CHECKING:
     from bounds.problem.grid import Grid, choose_scale
     from bounds.problem.methods import Method, register
     from bounds.problem.range import Range, snr
+    from bounds.problem.rule import GridRule
     from bounds.problem.sparsity import Pattern, Sparse
     from bounds.pruning.solve import pruning_range
     from bounds.quantization.solve import quantization_range
 
 __all__ = [
     "Grid",
+    "GridRule",
     "Method",
     "Pattern",
     "Range",
@@ -35,6 +37,7 @@ __all__ = [
 
 _HOMES = {
     "Grid": "bounds.problem.grid",
+    "GridRule": "bounds.problem.rule",
     "Method": "bounds.problem.methods",
     "Pattern": "bounds.problem.sparsity",
     "Range": "bounds.problem.range",
