@@ -5,10 +5,12 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from bounds.joint.solve import joint_range
     from bounds.layer.volume import volume_bound
     from bounds.problem.answer import answer
     from bounds.problem.gram import check_problem
     from bounds.problem.grid import Grid, choose_scale
+    from bounds.problem.joint import Joint
     from bounds.problem.methods import Method, register
     from bounds.problem.range import Range, snr
     from bounds.problem.sparsity import Pattern, Sparse
@@ -17,6 +19,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "Grid",
+    "Joint",
     "Method",
     "Pattern",
     "Range",
@@ -24,6 +27,7 @@ __all__ = [
     "answer",
     "check_problem",
     "choose_scale",
+    "joint_range",
     "pruning_range",
     "quantization_range",
     "register",
@@ -33,6 +37,7 @@ __all__ = [
 
 _HOMES = {
     "Grid": "bounds.problem.grid",
+    "Joint": "bounds.problem.joint",
     "Method": "bounds.problem.methods",
     "Pattern": "bounds.problem.sparsity",
     "Range": "bounds.problem.range",
@@ -40,6 +45,7 @@ _HOMES = {
     "answer": "bounds.problem.answer",
     "check_problem": "bounds.problem.gram",
     "choose_scale": "bounds.problem.grid",
+    "joint_range": "bounds.joint.solve",
     "pruning_range": "bounds.pruning.solve",
     "quantization_range": "bounds.quantization.solve",
     "register": "bounds.problem.methods",
