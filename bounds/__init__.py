@@ -5,11 +5,13 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from bounds.joint.solve import joint_range
     from bounds.layer.of_inputs import layer_range
     from bounds.layer.volume import volume_bound
     from bounds.problem.answer import answer
     from bounds.problem.gram import check_problem
     from bounds.problem.grid import Grid, choose_scale
+    from bounds.problem.joint import Joint
     from bounds.problem.methods import Method, register
     from bounds.problem.range import Range, snr
     from bounds.problem.rule import GridRule
@@ -20,6 +22,7 @@ if TYPE_CHECKING:
 __all__ = [
     "Grid",
     "GridRule",
+    "Joint",
     "Method",
     "Pattern",
     "Range",
@@ -27,6 +30,7 @@ __all__ = [
     "answer",
     "check_problem",
     "choose_scale",
+    "joint_range",
     "layer_range",
     "pruning_range",
     "quantization_range",
@@ -38,6 +42,7 @@ __all__ = [
 _HOMES = {
     "Grid": "bounds.problem.grid",
     "GridRule": "bounds.problem.rule",
+    "Joint": "bounds.problem.joint",
     "Method": "bounds.problem.methods",
     "Pattern": "bounds.problem.sparsity",
     "Range": "bounds.problem.range",
@@ -46,6 +51,7 @@ _HOMES = {
     "check_problem": "bounds.problem.gram",
     "choose_scale": "bounds.problem.grid",
     "layer_range": "bounds.layer.of_inputs",
+    "joint_range": "bounds.joint.solve",
     "pruning_range": "bounds.pruning.solve",
     "quantization_range": "bounds.quantization.solve",
     "register": "bounds.problem.methods",
