@@ -98,7 +98,7 @@ def extract(
             opened, stale, calibration, blocks=blocks, plain_unfold=plain_unfold,
             progress=progress, reject=reject,
         )  # fmt: skip
-        versions = _versions()
+        versions = package_versions()
         for layer in captured:
             dump = _to_dump(opened.name, layer, calibration, recipe, versions)
             write_dump(paths[layer.name], dump)
@@ -184,7 +184,7 @@ def _to_dump(
     )
 
 
-def _versions() -> dict[str, str]:
+def package_versions() -> dict[str, str]:
     """Of Python and the packages whose arithmetic is in the numbers."""
     found = {"python": platform.python_version()}
     for package in RECORDED_PACKAGES:

@@ -19,6 +19,7 @@ PREFIXES = {
     "torchvision:NAME": "a torchvision model, weights from its cache or NAME@CHECKPOINT",
     "timm:NAME": "a timm model, weights from its cache or NAME@CHECKPOINT",
     "onnx:FILE": "an ONNX graph",
+    "finetuned:RUN": "a network that `layerbounds finetune` trained; RUN is its folder",
     "MODULE:FUNCTION": "your own: a function that returns a torch module, or (module, "
     "preprocessing)",
 }
@@ -41,9 +42,10 @@ def open_source(name: str, *, preprocessing: Preprocessing | None = None) -> Sou
     Args:
         name: ``efficientnet-lite0``, ``mobilenet-v2``, ``vit-s14``, ``resnet18``,
             ``torchvision:NAME``, ``timm:NAME`` (both also ``NAME@CHECKPOINT``, a safetensors or
-            torch file), ``onnx:FILE``, or ``module:function`` for any function that returns an
-            ``nn.Module``, or ``(nn.Module, preprocessing)`` with a ``Preprocessing`` or a
-            function of a PIL image. Modules are also looked for in the working folder.
+            torch file), ``onnx:FILE``, ``finetuned:RUN`` (a run's folder), or ``module:function``
+            for any function that returns an ``nn.Module``, or ``(nn.Module, preprocessing)`` with
+            a ``Preprocessing`` or a function of a PIL image. Modules are also looked for in the
+            working folder.
         preprocessing: instead of the network's own; own networks and ONNX graphs without one
             get ImageNet's mean and standard deviation.
 
@@ -62,6 +64,11 @@ def open_source(name: str, *, preprocessing: Preprocessing | None = None) -> Sou
         from layers.networks.onnx_file import open_onnx
 
         return open_onnx(name, rest, preprocessing)
+    if prefix == "finetuned":
+        from layers.networks.finetuned import read_trained, with_weights
+
+        trained = read_trained(rest)
+        return with_weights(name, open_source(trained.source, preprocessing=preprocessing), trained)
     from layers.networks import external
 
     if prefix == "torchvision":

@@ -60,14 +60,7 @@ class TorchSource(Source):
 
     def fingerprint(self) -> str:
         """sha256 over the module's structure and every parameter and buffer."""
-        digest = hashlib.sha256(repr(self.module).encode())
-        for name, value in self.module.state_dict().items():
-            if not isinstance(value, Tensor):
-                continue
-            flat = value.detach().cpu().contiguous().reshape(-1).view(torch.uint8)
-            digest.update(f"{name} {value.dtype} {tuple(value.shape)}".encode())
-            digest.update(flat.numpy().data)
-        return digest.hexdigest()
+        return fingerprint(self.module)
 
     @contextmanager
     def runner(
@@ -102,6 +95,18 @@ class TorchSource(Source):
                 hook = module.register_forward_hook(recorder.leave, always_call=True)
                 stack.callback(hook.remove)
             yield run
+
+
+def fingerprint(module: nn.Module) -> str:
+    """sha256 over a module's structure and every parameter and buffer."""
+    digest = hashlib.sha256(repr(module).encode())
+    for name, value in module.state_dict().items():
+        if not isinstance(value, Tensor):
+            continue
+        flat = value.detach().cpu().contiguous().reshape(-1).view(torch.uint8)
+        digest.update(f"{name} {value.dtype} {tuple(value.shape)}".encode())
+        digest.update(flat.numpy().data)
+    return digest.hexdigest()
 
 
 class _Recorder(TorchFunctionMode):
