@@ -51,7 +51,7 @@ clean:
 $(VENV)/.package: pyproject.toml constraints.txt
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "layerbounds needs Python 3.11 or newer; try make PYTHON=python3.12")'
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
-	$(INSTALL) -e '.[onnx,verify]'
+	$(INSTALL) -e '.[onnx,verify,finetune]'
 	touch $@
 
 $(VENV)/.demo: $(VENV)/.package requirements-demo.txt

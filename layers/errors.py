@@ -19,3 +19,7 @@ class CaptureError(LayerboundsError):
 
 class DumpError(LayerboundsError):
     """A dump on disk is missing, truncated, altered, foreign or of a newer version."""
+
+
+class FinetuneError(LayerboundsError):
+    """A network cannot be trained: data, labels, layers, loss, or a foreign checkpoint."""

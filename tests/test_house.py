@@ -14,7 +14,16 @@ ROOT = Path(__file__).resolve().parent.parent
 #: From the ground up; a room imports those before it, never those after. ``layers`` stands beside,
 #: below ``results``: dumps and errors are all that is read of it.
 ROOMS = {
-    "layers": ("errors", "packages", "dump", "images", "networks", "capture", "extract"),
+    "layers": (
+        "errors",
+        "packages",
+        "dump",
+        "images",
+        "networks",
+        "capture",
+        "extract",
+        "finetuning",
+    ),
     "bounds": (
         *("errors", "linalg", "problem", "quantization", "pruning", "joint", "layer"),
         *("certificate", "theory", "results", "gap", "study", "audit", "fuzz", "present", "cli"),

@@ -57,7 +57,7 @@ def capture_source(
         *(("calibration", image) for image in calibration.images),
         *(("heldout", image) for image in calibration.heldout),
     ]
-    with _one_thread(), source.runner(resolved, collector) as run:
+    with one_thread(), source.runner(resolved, collector) as run:
         for done, (part, image) in enumerate(todo):
             if progress is not None:
                 progress(done, len(todo), image.name)
@@ -70,7 +70,7 @@ def capture_source(
 
 
 @contextmanager
-def _one_thread() -> Iterator[None]:
+def one_thread() -> Iterator[None]:
     """Torch on one thread inside, as before outside."""
     before = torch.get_num_threads()
     torch.set_num_threads(1)

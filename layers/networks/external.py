@@ -92,15 +92,7 @@ def open_function(
         SourceError: it does not import, is no function, fails, or returns something else.
     """
     name = f"{module_name}:{function_name}"
-    function = getattr(_user_module(module_name, name), function_name, None)
-    if not callable(function):
-        raise SourceError(f"{name}: the module has no function {function_name!r}")
-    try:
-        result = function()
-    except LayerboundsError:
-        raise
-    except Exception as error:
-        raise SourceError(f"{name} failed with {type(error).__name__}: {error}") from error
+    result = call_function(module_name, function_name)
     several = isinstance(result, tuple) and len(result) in (2, 3)
     parts: tuple[Any, ...] = result if isinstance(result, tuple) and several else (result, None)
     network, own, *held = parts
@@ -120,6 +112,24 @@ def open_function(
             "layers.Preprocessing, a function of a PIL image, or an iterable of batches"
         )
     return TorchSource(name, preprocessing or own or Preprocessing(), "your own", network.eval())
+
+
+def call_function(module_name: str, function_name: str) -> Any:
+    """What a function of the user's own, without arguments, returns.
+
+    Raises:
+        SourceError: it does not import, is no function, or fails.
+    """
+    name = f"{module_name}:{function_name}"
+    function = getattr(_user_module(module_name, name), function_name, None)
+    if not callable(function):
+        raise SourceError(f"{name}: the module has no function {function_name!r}")
+    try:
+        return function()
+    except LayerboundsError:
+        raise
+    except Exception as error:
+        raise SourceError(f"{name} failed with {type(error).__name__}: {error}") from error
 
 
 def _split(rest: str) -> tuple[str, Path | None]:

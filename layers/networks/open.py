@@ -20,6 +20,7 @@ PREFIXES = {
     "timm:NAME": "a timm model, weights from its cache or NAME@CHECKPOINT",
     "onnx:FILE": "an ONNX graph",
     "hf:FOLDER@TEXT": "a transformers model on disk, and a text file to calibrate with",
+    "finetuned:RUN": "a network that `layerbounds finetune` trained; RUN is its folder",
     "MODULE:FUNCTION": "your own: a function that returns a torch module, (module, preprocessing) "
     "or (module, batches)",
 }
@@ -42,10 +43,11 @@ def open_source(name: str, *, preprocessing: Preprocessing | None = None) -> Sou
     Args:
         name: ``efficientnet-lite0``, ``mobilenet-v2``, ``vit-s14``, ``resnet18``,
             ``torchvision:NAME``, ``timm:NAME`` (both also ``NAME@CHECKPOINT``, a safetensors or
-            torch file), ``onnx:FILE``, ``hf:FOLDER@TEXT``, or ``module:function`` for any function
-            that returns an ``nn.Module``, ``(nn.Module, preprocessing)`` with a ``Preprocessing``
-            or a function of a PIL image, or ``(nn.Module, batches)`` with what its forward takes.
-            Modules are also looked for in the working folder.
+            torch file), ``onnx:FILE``, ``hf:FOLDER@TEXT``, ``finetuned:RUN`` (a run's folder),
+            or ``module:function`` for any function that returns an ``nn.Module``,
+            ``(nn.Module, preprocessing)`` with a ``Preprocessing`` or a function of a PIL image,
+            or ``(nn.Module, batches)`` with what its forward takes. Modules are also
+            looked for in the working folder.
         preprocessing: instead of the network's own; own networks and ONNX graphs without one
             get ImageNet's mean and standard deviation.
 
@@ -68,6 +70,11 @@ def open_source(name: str, *, preprocessing: Preprocessing | None = None) -> Sou
         from layers.networks.huggingface import open_huggingface
 
         return open_huggingface(rest)
+    if prefix == "finetuned":
+        from layers.networks.finetuned import read_trained, with_weights
+
+        trained = read_trained(rest)
+        return with_weights(name, open_source(trained.source, preprocessing=preprocessing), trained)
     from layers.networks import external
 
     if prefix == "torchvision":

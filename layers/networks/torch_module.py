@@ -68,14 +68,7 @@ class TorchSource(Source):
 
     def fingerprint(self) -> str:
         """sha256 over the module's structure and every parameter and buffer."""
-        digest = hashlib.sha256(repr(self.module).encode())
-        for name, value in self.module.state_dict().items():
-            if not isinstance(value, Tensor):
-                continue
-            flat = value.detach().cpu().contiguous().reshape(-1).view(torch.uint8)
-            digest.update(f"{name} {value.dtype} {tuple(value.shape)}".encode())
-            digest.update(flat.numpy().data)
-        return digest.hexdigest()
+        return fingerprint(self.module)
 
     @contextmanager
     def runner(self, names: Sequence[str], collector: Collector) -> Iterator[Callable[[Any], None]]:
@@ -136,6 +129,18 @@ class TorchSource(Source):
 
 def _inside(name: str, part: str) -> str:
     return f"{name}.{part}" if name else part
+
+
+def fingerprint(module: nn.Module) -> str:
+    """sha256 over a module's structure and every parameter and buffer."""
+    digest = hashlib.sha256(repr(module).encode())
+    for name, value in module.state_dict().items():
+        if not isinstance(value, Tensor):
+            continue
+        flat = value.detach().cpu().contiguous().reshape(-1).view(torch.uint8)
+        digest.update(f"{name} {value.dtype} {tuple(value.shape)}".encode())
+        digest.update(flat.numpy().data)
+    return digest.hexdigest()
 
 
 def _watched(
