@@ -33,7 +33,7 @@ from tests.bounds.study.study_cases import deadly, loud_study, timeless
 def local() -> Iterator[Any]:
     """Two workers, processes of their own that are started again when they die."""
     # A task is given up when it has seen two workers die.
-    settings: Any = {"n_workers": 2, "threads_per_worker": 1, "dashboard_address": None}
+    settings: Any = {"n_workers": 2, "threads_per_worker": 1, "dashboard_address": ":0"}
     with (
         config.set({"distributed.scheduler.allowed-failures": 1}),
         LocalCluster(**settings) as cluster,
@@ -197,7 +197,7 @@ def sync_that_times_out() -> None:
 
 
 def test_a_scheduler_that_is_lost_ends_the_run_with_a_sentence(ran, tmp_path, capsys):
-    command = [sys.executable, "-m", "distributed.cli.dask_scheduler", "--no-dashboard"]
+    command = [sys.executable, "-m", "distributed.cli.dask_scheduler", "--dashboard-address", ":0"]
     file = tmp_path / "scheduler.json"
     scheduler = subprocess.Popen(
         [*command, "--host", "127.0.0.1", "--port", "0", "--scheduler-file", str(file)],
