@@ -96,6 +96,18 @@ def check_levels(levels: ArrayLike) -> Floats:
     return array
 
 
+def is_uniform(levels: Floats) -> bool:
+    """Whether levels are consecutive integers."""
+    return bool((np.diff(levels) == 1).all() and levels[0] == np.rint(levels[0]))
+
+
+def nearest_level(targets: Floats, levels: Floats, uniform: bool) -> Floats:
+    """The level nearest to each target; ``uniform`` as ``is_uniform`` says."""
+    if uniform:
+        return np.clip(np.rint(targets), levels[0], levels[-1])
+    return levels[np.searchsorted((levels[1:] + levels[:-1]) / 2, targets)]
+
+
 def least_bits(levels: Floats) -> int:
     """Bits that tell so many levels apart."""
     return math.ceil(math.log2(len(levels)))

@@ -191,9 +191,7 @@ class Grid:
     @property
     def uniform_levels(self) -> bool:
         """Whether the levels are consecutive integers."""
-        return self.levels is integers(self.bits) or bool(
-            (np.diff(self.levels) == 1).all() and self.lo == np.rint(self.lo)
-        )
+        return self.levels is integers(self.bits) or codebooks.is_uniform(self.levels)
 
     @property
     def symmetric(self) -> bool:
@@ -322,9 +320,7 @@ class Grid:
         targets = solution / self.steps(*solution.shape)
         if not self.symmetric:
             targets += self.zeros(*solution.shape)
-        if self.uniform_levels:
-            return np.clip(np.rint(targets), self.lo, self.hi)
-        return self.levels[np.searchsorted((self.levels[1:] + self.levels[:-1]) / 2, targets)]
+        return codebooks.nearest_level(targets, self.levels, self.uniform_levels)
 
     def values(self, codes: Floats) -> Floats:
         """Weights (channels, n) of codes (channels, n), rounded to float64."""

@@ -14,6 +14,7 @@ from bounds.problem.grid import RULES, Grid, choose_scale
 from bounds.problem.limits import DEFAULT_SECONDS, Limits
 from bounds.problem.methods import QUANTIZATION, find_method
 from bounds.problem.range import TOLERANCE, Range
+from bounds.problem.rule import GridRule, grid_for
 
 
 def quantization_range(
@@ -22,7 +23,7 @@ def quantization_range(
     *,
     bits: int | None = None,
     scale: ArrayLike | str | None = None,
-    grid: Grid | None = None,
+    grid: Grid | GridRule | str | None = None,
     method: str = "exact",
     time_limit: float | None = DEFAULT_SECONDS,
     node_limit: int | None = None,
@@ -40,7 +41,8 @@ def quantization_range(
         scale: the step ``s``, one for all channels or (channels,); or a rule that chooses it from
             the weights, see ``choose_scale``: ``mse``, ``minmax``, ``mse-channel``,
             ``minmax-channel``.
-        grid: in place of ``bits`` and ``scale``.
+        grid: in place of ``bits`` and ``scale``: a grid, or a rule that makes one from the weights
+            (``GridRule``), or its text, such as ``int4-g128`` or ``nf4``.
         method: ``rtn``, ``gptq``, ``descent`` and ``beam`` attain an error only; ``sdp`` and
             ``park-boyd`` prove a bound by our dual solver (the latter also rounds its solution at
             random), ``sdp-scs`` by cvxpy and SCS; ``exact`` searches until the optimum is proven
@@ -69,14 +71,15 @@ def quantization_range(
 
 
 def _grid(
-    problem: Problem, bits: int | None, scale: ArrayLike | str | None, grid: Grid | None
+    problem: Problem,
+    bits: int | None,
+    scale: ArrayLike | str | None,
+    grid: Grid | GridRule | str | None,
 ) -> Grid:
     if grid is not None:
         if bits is not None or scale is not None:
             raise ProblemError("give either a grid or bits and scale, not both")
-        if not isinstance(grid, Grid):
-            raise ProblemError(f"grid must be a Grid, got {grid!r}")
-        return grid
+        return grid_for(grid, problem.weights)
     if bits is None:
         raise ProblemError("bits must be a whole number, with a scale, unless a grid is given")
     if isinstance(scale, str):
