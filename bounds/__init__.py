@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from bounds.layer.of_inputs import layer_range
     from bounds.layer.volume import volume_bound
     from bounds.problem.answer import answer
     from bounds.problem.gram import check_problem
@@ -26,6 +27,7 @@ __all__ = [
     "answer",
     "check_problem",
     "choose_scale",
+    "layer_range",
     "pruning_range",
     "quantization_range",
     "register",
@@ -43,6 +45,7 @@ _HOMES = {
     "answer": "bounds.problem.answer",
     "check_problem": "bounds.problem.gram",
     "choose_scale": "bounds.problem.grid",
+    "layer_range": "bounds.layer.of_inputs",
     "pruning_range": "bounds.pruning.solve",
     "quantization_range": "bounds.quantization.solve",
     "register": "bounds.problem.methods",
