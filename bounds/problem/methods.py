@@ -23,7 +23,7 @@ PRUNING = "pruning"
 PROBLEMS = (QUANTIZATION, PRUNING)
 
 #: What a method may depend on besides the problem.
-TAKES = frozenset({"limits", "seed", "pairs", "pattern", "box"})
+TAKES = frozenset({"limits", "seed", "pairs", "pattern", "box", "groups", "levels", "zero"})
 #: Other packages announce methods under this name; each entry point is a ``Method``.
 ENTRY_POINTS = "layerbounds.methods"
 
@@ -129,6 +129,7 @@ _BUILT_IN = (
         QUANTIZATION,
         "bounds.layer.attempts:sdp_shared",
         proves="bound",
+        takes=frozenset({"groups", "levels", "zero"}),
         together=True,
         does="one diagonal dual for all channels of a layer, any width",
         costs="a millisecond a channel at 160 inputs; 0.4 to 0.7 dB looser than sdp",
@@ -138,6 +139,7 @@ _BUILT_IN = (
         QUANTIZATION,
         "bounds.layer.attempts:sdp_refined",
         proves="bound",
+        takes=frozenset({"groups", "levels", "zero"}),
         together=True,
         does="the dual of sdp-shared, a few steps on with every channel's own diagonal",
         costs="25 milliseconds a channel at 160 inputs; 0.1 dB looser than sdp",
