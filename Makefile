@@ -1,8 +1,9 @@
 # make demo   extract layers, compute ranges, draw the figure (results/demo)
-# make test   environment, linters, type checker, tests
+# make test   environment, linters, type checker, API reference, tests
 # make figure draw the demo's figure again        make report one HTML page about the demo
-# make lint   linters only                        make lock   renew the versions in constraints.txt
-# make clean  remove the environment, results, dumps and caches
+# make docs   the API reference, in site/         make lock   renew the versions in constraints.txt
+# make lint   linters      make types  type checker      make environment  what tests need
+# make clean  remove the environment, results, dumps, site and caches
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
@@ -13,7 +14,7 @@ INSTALL := PIP_CONSTRAINT=constraints.txt PIP_BUILD_CONSTRAINT=constraints.txt \
 	$(BIN)/python -m pip install -c constraints.txt
 
 .NOTPARALLEL:
-.PHONY: demo test lint figure report lock clean
+.PHONY: demo test environment lint types docs tests figure report lock clean
 
 demo: $(VENV)/.demo
 	$(BIN)/layerbounds study demo
@@ -24,12 +25,27 @@ figure: $(VENV)/.demo
 report: $(VENV)/.demo
 	$(BIN)/layerbounds report results/demo
 
+# The steps of `make test`, each by its name; `make -k` and CI's log say which one failed.
+test: environment lint types docs tests
+
+environment: $(VENV)/.dev $(VENV)/.demo
+	@echo "== environment: $$($(BIN)/python --version), $(VENV)"
+
 lint: $(VENV)/.dev
+	@echo "== lint"
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
+
+types: $(VENV)/.dev
+	@echo "== types"
 	$(BIN)/pyright
 
-test: lint $(VENV)/.demo
+docs: $(VENV)/.dev
+	@echo "== docs"
+	$(BIN)/python docs/reference.py site
+
+tests: $(VENV)/.dev $(VENV)/.demo
+	@echo "== tests"
 	$(BIN)/pytest
 
 # The newest versions that pyproject.toml allows, but for torch; the comments stay.
@@ -45,7 +61,7 @@ lock:
 	rm -rf $(LOCK)
 
 clean:
-	rm -rf $(VENV) results dumps .pytest_cache .ruff_cache
+	rm -rf $(VENV) results dumps site .pytest_cache .ruff_cache
 
 # The stamps say what is installed; they are older than what they depend on only after a change.
 $(VENV)/.package: pyproject.toml constraints.txt

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+import tomllib
+from pathlib import Path
 
 import pytest
 
@@ -17,6 +19,47 @@ PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")])
 def test_links_lead_somewhere(page):
     for target in re.findall(r"\]\(([^)#:]+)\)", page.read_text("utf-8")):
         assert (page.parent / target).exists(), target
+
+
+def headings(page: Path) -> set[str]:
+    """Anchors of a page, as they are made of its headings."""
+    found = re.findall(r"^#+ (.*)$", page.read_text("utf-8"), re.MULTILINE)
+    return {re.sub(r"[^\w -]", "", text.lower()).replace(" ", "-") for text in found}
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_anchors_lead_to_headings(page):
+    for target, anchor in re.findall(r"\]\(([^)#:]*)#([^)]+)\)", page.read_text("utf-8")):
+        there = page.parent / target if target else page
+        assert anchor in headings(there), (page.name, target, anchor)
+
+
+def test_pages_and_files_cited_in_code_exist():
+    """Paths of this repository in docstrings, comments and prose."""
+    cited = r"\b((?:docs|tests|bounds|layers|notebooks)/[\w/.-]+\.(?:md|py|toml|ipynb|png))\b"
+    code = [path for room in ("bounds", "layers", "tests") for path in (ROOT / room).rglob("*.py")]
+    for path in [*code, *PAGES]:
+        for name in re.findall(cited, path.read_text("utf-8")):
+            assert (ROOT / name).exists(), (path, name)
+
+
+def test_every_page_of_docs_is_linked_from_the_readme():
+    text = (ROOT / "README.md").read_text("utf-8")
+    for page in (ROOT / "docs").glob("*.md"):
+        assert f"(docs/{page.name})" in text, page.name
+
+
+def test_documents_are_in_the_sdist():
+    table = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))
+    assert {"docs", "notebooks", "tests"} <= set(
+        table["tool"]["hatch"]["build"]["targets"]["sdist"]["include"]
+    )
+
+
+def test_every_public_name_has_a_docstring_in_the_reference():
+    for package in (bounds, layers):
+        for name in package.__all__:
+            assert (getattr(package, name).__doc__ or "").strip(), name
 
 
 def test_a_method_of_ones_own_runs_as_written(tmp_path):

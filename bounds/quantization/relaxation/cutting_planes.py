@@ -18,7 +18,8 @@ from numba import njit
 
 from bounds.linalg.cholesky import invert_factor
 from bounds.linalg.forms import Floats
-from bounds.quantization.relaxation.interior_point import Iterate, interior_point
+from bounds.quantization.relaxation.direction import Iterate
+from bounds.quantization.relaxation.interior_point import interior_point
 from bounds.quantization.relaxation.lifted import (
     CutArrays,
     Lifted,

@@ -6,15 +6,13 @@ relaxation and its dual are
     primal   min <C, X>          sign_j a_j^T X a_j - s_j = sign_j,   X >= 0,  s >= 0
     dual     max sum sign_j m_j  S = C - sum_j m_j sign_j a_j a_j^T >= 0,  m >= 0
 
-and the Newton system of the HKM direction is a Hadamard product,
-``K_jk = sign_j sign_k (a_j^T X a_k)(a_j^T S^-1 a_k)``, plus ``s_j / m_j`` on the diagonal
-(Helmberg, Rendl, Vanderbei, Wolkowicz 1996). The algorithm (``interior_point``):
+The algorithm (``interior_point``), whose directions are those of ``direction``:
 
     repeat
         S of the multipliers, its factor and inverse              assemble, measure
         gap = complementarity + infeasibility                     residuals
         stop if it is small, or if rounding lets it fall no more
-        K, factored                                               newton_matrix, factor_newton
+        K, factored                                               newton_system
         the direction towards complementarity 0                   newton_direction, step_lengths
         how far it gets says how much to centre (Mehrotra 1992)   predicted
         what the linearisation left out                           second_order
@@ -27,90 +25,43 @@ usable.
 
 from __future__ import annotations
 
-from typing import NamedTuple
-
 import numpy as np
 from numba import njit
 
-from bounds.linalg.cholesky import (
-    factor_upper,
-    inner,
-    invert_factor,
-    longest_step,
-    multiply,
-    solve_upper,
-)
+from bounds.linalg.cholesky import factor_upper, inner, invert_factor, longest_step
 from bounds.linalg.forms import Floats
-from bounds.quantization.relaxation.lifted import (
-    Booleans,
-    Lifted,
-    Rows,
-    add_outer_rows,
-    add_rank_ones,
-    row_products,
+from bounds.quantization.relaxation.direction import (
+    Iterate,
+    Products,
+    Scratch,
+    SecondOrder,
+    newton_direction,
+    newton_system,
+    second_order,
 )
+from bounds.quantization.relaxation.lifted import Booleans, Lifted, add_rank_ones, row_products
 
+#: A limit for arithmetic gone astray: channels of real layers took 9 to 21 iterations, all rounds
+#: together (seven layers, 36 inputs, 2 to 8 bits).
 ITERATION_LIMIT = 60
-STEP_TRIES = 16
-GUESS_TRIES = 3  # the first of two step lengths is only looked at
+#: Factorisations a step length may take; the first of two step lengths is only looked at.
+STEP_TRIES, GUESS_TRIES = 16, 3
+#: Halvings of a step after which S, assembled anew, is given up as singular: to 1e-5 of it.
 RETREATS = 16
+#: Steps below this move nothing: the end of what the arithmetic gives.
 SHORTEST_STEP = 1e-4
-STALLED = 9  # iterations without progress after which the arithmetic gives no more
-INFEASIBLE = 0.02  # primal residuals, weighted, as a share of the gap
-CENTRINGS = 8
-RUNAWAY = 1e9  # gaps by which the dual value may fall below its best
-
-
-class Iterate(NamedTuple):
-    """A primal-dual point, or a move of one.
-
-    ``matrices`` (2, N, N): X, positive definite, need not be feasible; and S. ``slack``: s, and
-    ``multiplier``: m, (at least count,); a row that is an equality has no slack.
-    """
-
-    matrices: Floats
-    slack: Floats
-    multiplier: Floats
-
-
-class Products(NamedTuple):
-    """What an iterate is measured by, and its Newton system.
-
-    ``inverse`` (N, N): S^-1. ``row_x``, ``row_s`` (count, N): ``a_j^T X`` and ``a_j^T S^-1``;
-    ``spread`` (count,): ``a_j^T S^-1 a_j``. ``diagonal`` (count,): ``s_j / m_j``, zero for
-    equalities. ``newton``, ``newton_factor`` (count, count): K and its factor.
-    """
-
-    inverse: Floats
-    row_x: Floats
-    row_s: Floats
-    spread: Floats
-    diagonal: Floats
-    newton: Floats
-    newton_factor: Floats
-
-
-class SecondOrder(NamedTuple):
-    """Second-order terms of the complementarity conditions: of X and S, of the rows, of s and m.
-
-    ``matrix`` (N, N); ``rows``, ``slack`` (count,).
-    """
-
-    matrix: Floats
-    rows: Floats
-    slack: Floats
-
-
-class Scratch(NamedTuple):
-    """Memory of one step: ``factor``, ``work``, ``product`` (N, N); ``vector`` (N,); of the rows,
-    ``weight`` (count,) and ``row_move`` (count, N)."""
-
-    factor: Floats
-    work: Floats
-    product: Floats
-    vector: Floats
-    weight: Floats
-    row_move: Floats
+#: Iterations without progress (the gap falls to less than PROGRESS of its best) before that end.
+STALLED, PROGRESS = 9, 0.7
+#: Infeasibility as a share of the gap above which no iteration counts as stalled, and as a share of
+#: complementarity above which a step is spent on centring, at most CENTRINGS times.
+FEASIBLE, INFEASIBLE, CENTRINGS = 0.1, 0.02, 8
+#: Gaps by which the dual value may fall below its best before iterates count as run away.
+RUNAWAY = 1e9
+#: Share of the way to the boundary of the first step, and of the second: from the first of these
+#: by the second of them, as the first step was long. Textbook values (Mehrotra, SIAM J. Optim. 2,
+#: 1992; Toh, Todd, Tutuncu, SDPT3, 1999), as are the powers and limits of the aim.
+GUESS_SHARE, STEP_SHARE, STEP_SHARE_GAIN = 0.9, 0.9, 0.08
+LONG_GUESS, LONG_POWER, SHORT_POWER, LEAST_AIM, MOST_AIM = 0.5, 3.0, 2.0, 1e-3, 0.9
 
 
 @njit(cache=True, nogil=True)
@@ -174,111 +125,6 @@ def residuals(problem: Lifted, at: Iterate, products: Products) -> tuple[float, 
 
 
 @njit(cache=True, nogil=True)
-def newton_matrix(
-    row_x: Floats, row_s: Floats, rows: Rows, sign: Floats, count: int, out: Floats
-) -> None:
-    """Upper triangle of ``K`` (count, count), but for the diagonal's ``s_j / m_j``."""
-    first, second, alpha, beta, gamma = rows
-    e = row_x.shape[1] - 1
-    for j in range(count):
-        ex, es = row_x[j, e], row_s[j, e]
-        for k in range(j, count):
-            i, a, c = first[k], alpha[k], gamma[k]
-            x = a * row_x[j, i] + c * ex
-            s = a * row_s[j, i] + c * es
-            if beta[k] != 0.0:
-                x += beta[k] * row_x[j, second[k]]
-                s += beta[k] * row_s[j, second[k]]
-            out[j, k] = sign[j] * sign[k] * x * s
-
-
-@njit(cache=True, nogil=True)
-def factor_newton(matrix: Floats, diagonal: Floats, count: int, factor: Floats) -> bool:
-    """Factor ``matrix + diag(diagonal)``, adding as little more as it takes."""
-    ridge = 0.0
-    for j in range(count):
-        matrix[j, j] += diagonal[j]
-    for _ in range(8):
-        if factor_upper(matrix, factor) == count:
-            return True
-        more = 1e-14 if ridge == 0.0 else 9.0 * ridge
-        for j in range(count):
-            matrix[j, j] *= 1.0 + more
-        ridge += more
-    return False
-
-
-@njit(cache=True, nogil=True)
-def newton_system(problem: Lifted, at: Iterate, products: Products) -> bool:
-    """K of this iterate, factored; False if it is singular beyond repair."""
-    count = problem.m
-    newton_matrix(
-        products.row_x, products.row_s, problem.rows, problem.sign, count, products.newton
-    )
-    for j in range(count):
-        if not problem.free[j]:
-            products.diagonal[j] = at.slack[j] / at.multiplier[j]
-    return factor_newton(products.newton, products.diagonal, count, products.newton_factor)
-
-
-@njit(cache=True, nogil=True)
-def newton_direction(
-    problem: Lifted,
-    at: Iterate,
-    products: Products,
-    aim: float,
-    second: SecondOrder,
-    corrected: bool,
-    move: Iterate,
-    scratch: Scratch,
-) -> None:
-    """The move towards complementarity ``aim`` of every pair, into ``move``.
-
-    Eliminated down to the multipliers, it is one solve with K; X, S and s follow from theirs.
-    ``corrected``: subtract the second-order terms.
-    """
-    sign, free, count = problem.sign, problem.free, problem.m
-    inverse, product, work, weight = (
-        products.inverse, scratch.product, scratch.work, scratch.weight,
-    )  # fmt: skip
-    primal = at.matrices[0]
-    move_x, move_s = move.matrices[0], move.matrices[1]
-    size = primal.shape[0]
-    for j in range(count):
-        move.multiplier[j] = sign[j] * (1.0 - aim * products.spread[j])
-        if corrected:
-            move.multiplier[j] += sign[j] * second.rows[j]
-        if not free[j]:
-            move.multiplier[j] += aim / at.multiplier[j]
-            if corrected:
-                move.multiplier[j] -= second.slack[j]
-    solve_upper(products.newton_factor, move.multiplier)
-    for j in range(count):
-        weight[j] = -sign[j] * move.multiplier[j]
-    product[:] = 0.0
-    add_outer_rows(weight, products.row_x, problem.rows, count, product)
-    if corrected:
-        for i in range(size):
-            for j in range(size):
-                product[i, j] += second.matrix[i, j]
-    multiply(inverse, product, work)
-    for i in range(size):
-        for j in range(i, size):
-            half = 0.5 * (work[i, j] + work[j, i])
-            move_x[i, j] = aim * inverse[i, j] - primal[i, j] - half
-            move_x[j, i] = move_x[i, j]
-    move_s[:] = 0.0
-    add_rank_ones(weight, problem.rows, count, move_s)
-    for j in range(count):
-        if not free[j]:
-            move.slack[j] = (
-                aim / at.multiplier[j] - at.slack[j] - products.diagonal[j] * move.multiplier[j]
-            )
-            if corrected:
-                move.slack[j] -= second.slack[j]
-
-
-@njit(cache=True, nogil=True)
 def ratio_step(value: Floats, move: Floats, free: Booleans, count: int, share: float) -> float:
     """The longest step <= 1 that keeps ``value + step * move`` positive, times ``share`` if cut."""
     step = 1.0
@@ -328,36 +174,6 @@ def predicted(
                 at.multiplier[j] + step_s * move.multiplier[j]
             )
     return left
-
-
-@njit(cache=True, nogil=True)
-def second_order(
-    problem: Lifted,
-    at: Iterate,
-    products: Products,
-    move: Iterate,
-    second: SecondOrder,
-    scratch: Scratch,
-) -> None:
-    """What the linearisation along ``move`` left out of the complementarity conditions."""
-    count, rows, work = problem.m, problem.rows, scratch.work
-    size = work.shape[0]
-    row_products(move.matrices[0], rows, count, scratch.row_move)
-    second.matrix[:] = 0.0
-    add_outer_rows(scratch.weight, scratch.row_move, rows, count, second.matrix)
-    for i in range(size):
-        for j in range(size):
-            work[j, i] = second.matrix[i, j]
-    for j in range(count):
-        i, k = rows.first[j], rows.second[j]
-        a, b, c = rows.alpha[j], rows.beta[j], rows.gamma[j]
-        term = 0.0
-        for t in range(size):
-            term += products.row_s[j, t] * (a * work[i, t] + b * work[k, t] + c * work[size - 1, t])
-        second.rows[j] = term
-        second.slack[j] = 0.0
-        if not problem.free[j]:
-            second.slack[j] = move.slack[j] * move.multiplier[j] / at.multiplier[j]
 
 
 @njit(cache=True, nogil=True)
@@ -420,7 +236,7 @@ def interior_point(
         total, lost, value = residuals(problem, at, products)
         centre = total / pairs
         gap = total + lost
-        stalled = 0 if gap < 0.7 * best or lost > 0.1 * gap else stalled + 1
+        stalled = 0 if gap < PROGRESS * best or lost > FEASIBLE * gap else stalled + 1
         best = min(best, gap)
         if value >= kept_value:
             kept_value = value
@@ -433,15 +249,15 @@ def interior_point(
             break
 
         newton_direction(problem, at, products, 0.0, second, False, move, scratch)
-        step_x, step_s = step_lengths(problem, at, move, 0.9, True, scratch)
+        step_x, step_s = step_lengths(problem, at, move, GUESS_SHARE, True, scratch)
         left = predicted(problem, at, move, step_x, step_s, scratch)
-        power = 3.0 if min(step_x, step_s) > 0.5 else 2.0
-        aim = min(max(max(left / total, 0.0) ** power, 1e-3), 0.9) * centre
+        power = LONG_POWER if min(step_x, step_s) > LONG_GUESS else SHORT_POWER
+        aim = min(max(max(left / total, 0.0) ** power, LEAST_AIM), MOST_AIM) * centre
         if lost > INFEASIBLE * total and centrings < CENTRINGS:
             # the gap must not run ahead of feasibility: near the boundary there is no way back
             aim = centre
             centrings += 1
-        share = 0.9 + 0.08 * min(step_x, step_s)
+        share = STEP_SHARE + STEP_SHARE_GAIN * min(step_x, step_s)
         second_order(problem, at, products, move, second, scratch)
         newton_direction(problem, at, products, aim, second, True, move, scratch)
         step_x, step_s = step_lengths(problem, at, move, share, False, scratch)

@@ -10,7 +10,7 @@ from numba import njit
 
 from bounds.linalg.cholesky import factor_upper, invert_factor, solve_upper
 from bounds.linalg.forms import Floats
-from bounds.quantization.relaxation.interior_point import Iterate
+from bounds.quantization.relaxation.direction import Iterate
 from bounds.quantization.relaxation.lifted import (
     CutArrays,
     Lifted,
