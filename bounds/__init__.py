@@ -5,6 +5,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from bounds.gap.checkpoints import judge_checkpoint
+    from bounds.gap.formats.checkpoint import open_checkpoint
+    from bounds.gap.whole import judge_layer
     from bounds.joint.solve import joint_range
     from bounds.layer.of_inputs import layer_range
     from bounds.layer.volume import volume_bound
@@ -31,7 +34,10 @@ __all__ = [
     "check_problem",
     "choose_scale",
     "joint_range",
+    "judge_checkpoint",
+    "judge_layer",
     "layer_range",
+    "open_checkpoint",
     "pruning_range",
     "quantization_range",
     "register",
@@ -50,8 +56,11 @@ _HOMES = {
     "answer": "bounds.problem.answer",
     "check_problem": "bounds.problem.gram",
     "choose_scale": "bounds.problem.grid",
+    "judge_checkpoint": "bounds.gap.checkpoints",
+    "judge_layer": "bounds.gap.whole",
     "layer_range": "bounds.layer.of_inputs",
     "joint_range": "bounds.joint.solve",
+    "open_checkpoint": "bounds.gap.formats.checkpoint",
     "pruning_range": "bounds.pruning.solve",
     "quantization_range": "bounds.quantization.solve",
     "register": "bounds.problem.methods",

@@ -38,7 +38,7 @@ from bounds.results.row import Row
 from bounds.results.summary import ACCOUNT_WORDS, LayerSummary, statement, summarise
 from bounds.results.table import read_results, replacing
 
-_PAGE = Template("""<!DOCTYPE html>
+PAGE = Template("""<!DOCTYPE html>
 <html lang="en">
 <head>
 <meta charset="utf-8">
@@ -113,7 +113,7 @@ def make_report(rows: Sequence[Row], title: str, toml: str = "") -> str:
         f"<pre>{escape(BIBTEX)}</pre>",
         f"<details><summary>The study</summary><pre>{escape(toml)}</pre></details>" if toml else "",
     ]
-    return _PAGE.substitute(title=escape(title), css=css, body="\n".join(body))
+    return PAGE.substitute(title=escape(title), css=css, body="\n".join(body))
 
 
 def _compared(rows: Sequence[Row], pairs: Sequence[Pair], names: dict[str, str]) -> Iterator[str]:
