@@ -21,17 +21,22 @@ GAIN = 1e-9
 
 def swap(reduced: ReducedProblem, weights: Floats) -> Mask:
     """The best support (channels, m) found by exchanges from every one-pass selection."""
-    best = np.zeros((reduced.channels, reduced.size), bool)
-    least = np.full(reduced.channels, np.inf)
-    for start in (backward(reduced), forward(reduced), magnitude(reduced, weights)):
-        masks = exchange(reduced.gram, reduced.weights, reduced.group, start)
-        for candidate in (start, masks):
-            # only to choose by: in doubles, its rounding not bounded
-            change = refit(reduced, candidate) - reduced.weights
-            error = ((change @ reduced.gram) * change).sum(axis=1)
-            better = error < least
-            best[better], least[better] = candidate[better], error[better]
+    starts = (backward(reduced), forward(reduced), magnitude(reduced, weights))
+    ends = [exchange(reduced.gram, reduced.weights, reduced.group, start) for start in starts]
+    best = ends[0]
+    # Most channels reach one support from every start: only the others need comparing.
+    apart = np.flatnonzero((best != ends[1]).any(axis=1) | (best != ends[2]).any(axis=1))
+    if apart.size > 0:
+        errors = [_error(reduced, masks[apart], apart) for masks in ends]
+        choice = np.argmin(errors, axis=0)
+        best[apart] = np.stack([masks[apart] for masks in ends])[choice, np.arange(apart.size)]
     return best
+
+
+def _error(reduced: ReducedProblem, masks: Mask, rows: Ints) -> Floats:
+    """Errors on the masks of channels ``rows``, only to choose by: rounding is not bounded."""
+    change = refit(reduced, masks, rows) - reduced.weights[rows]
+    return ((change @ reduced.gram) * change).sum(axis=1)
 
 
 @njit(cache=True, nogil=True)

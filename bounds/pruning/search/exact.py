@@ -38,16 +38,19 @@ from bounds.pruning.reduced import Ints, Mask, ReducedProblem
 from bounds.pruning.refit import reduced_upper, refit, support_lower
 from bounds.pruning.relaxation.barrier import Multipliers, Subproblem, start_cone
 from bounds.pruning.relaxation.perspective import Dual, original_dual, proven_multipliers
+from bounds.pruning.relaxation.start import start_diagonal
 from bounds.pruning.search.dive import Incumbent
-from bounds.pruning.search.node import KEPT, OPEN
 from bounds.pruning.search.tree import (
     ROOT_STEPS,
     Allowance,
     Channel,
+    Nodes,
+    Workspace,
     doubled,
     new_nodes,
+    new_workspace,
     process_nodes,
-    reduce_node,
+    settle,
 )
 
 #: Complete supports within the margin of the incumbent that are re-evaluated.
@@ -64,6 +67,48 @@ OPEN_NODES, MOST_OPEN = 128, 32768
 WORK = 3e7
 #: A node whose bound is within this share of the cutoff (adapted on the way) goes to a long dive.
 DIVE_SHARE = 1.0
+#: The duality gap that the root's barrier weight starts from, as a share of the incumbent. With 1
+#: easy layers take a tenth less time and hard ones a fifth more, with 3 the other way round; nearer
+#: to the edge of the cone, or with more steps, a dual bounds the root better and its dive worse.
+START_GAP = 2.0
+
+
+@dataclass
+class Chunk:
+    """What the searches of all channels share.
+
+    Attributes:
+        reduced: the problem.
+        removal: (m,) upper bounds on ``(G^-1)_ii``.
+        d: (m,) multipliers D that every search starts from.
+        slack: a computed cost's rounding, as a share of the energy, where M keeps the least
+            eigenvalue that G has.
+        opened, leaves, workspace: arrays that one search after the other uses.
+    """
+
+    reduced: ReducedProblem
+    removal: Floats
+    d: Floats
+    slack: float
+    opened: Nodes
+    leaves: Mask
+    workspace: Workspace
+
+    @classmethod
+    def of(cls, reduced: ReducedProblem) -> Chunk:
+        """Prepare the searches of ``reduced``."""
+        m, groups = reduced.size, reduced.capacity.size
+        diagonal = np.diag(np.linalg.inv(reduced.gram)).astype(np.float64)
+        return cls(
+            reduced,
+            # Raised by what inverting can have lost.
+            removal=diagonal + SAFETY * reduced.slack / reduced.eigen,
+            d=start_diagonal(reduced.gram, diagonal, reduced.eigen),
+            slack=SAFETY * reduced.slack,
+            opened=new_nodes(OPEN_NODES, m, groups),
+            leaves=np.zeros((LEAVES, m), bool),
+            workspace=new_workspace(m, groups),
+        )
 
 
 @dataclass
@@ -107,26 +152,28 @@ def exact(
     finished = np.zeros(reduced.channels, bool)
     nodes = np.zeros(reduced.channels, np.int64)
     duals: list[Dual | None] = []
-    # (G^-1)_ii, raised by what inverting can have lost.
-    removal: Floats = (
-        np.diag(np.linalg.inv(reduced.gram)).astype(np.float64)
-        + SAFETY * reduced.slack / reduced.eigen
-    )
-    start = reduced_upper(reduced, refit(reduced, masks))
+    chunk = Chunk.of(reduced)
+    first = refit(reduced, masks)
+    start = reduced_upper(reduced, first)
+    states, energy = settle(reduced.gram, reduced.weights, chunk.removal, start)
     searches: list[Search] = []
     spent: list[float] = []
     for c in range(reduced.channels):
         began = time.perf_counter()
         if start[c] > 0:
-            searches.append(explore(reduced, c, removal, float(start[c]), limits))
+            searches.append(explore(chunk, c, states[c], energy[c], float(start[c]), limits))
         else:
             searches.append(Search(masks[:0], True, 0.0, 0.0, np.inf, 0))
         spent.append(time.perf_counter() - began)
     for channels in _blocks(searches):
-        parts = [np.vstack((searches[c].leaves, masks[c : c + 1])) for c in channels]
-        where = np.repeat(channels, [len(part) for part in parts])
-        supports = np.vstack(parts)
-        fits = refit(reduced, supports, where)
+        # The incumbent, known already, and what else was found.
+        news = [_without(searches[c].leaves, masks[c]) for c in channels]
+        where = np.repeat(channels, [len(part) for part in news])
+        supports, fits = np.vstack(news), np.zeros((0, reduced.size))
+        if len(supports) > 0:
+            fits = refit(reduced, supports, where)
+        supports, fits = np.vstack((masks[channels], supports)), np.vstack((first[channels], fits))
+        where = np.concatenate((channels, where))
         bounds = support_lower(reduced, supports, fits, where)
         # Within the margin the kernel's order means nothing: the attained errors decide.
         errors = reduced_upper(reduced, fits, where)
@@ -145,10 +192,15 @@ def exact(
                 upper = reduced_upper(reduced, boxed, where[own])
                 masks[c] = supports[own][int(np.argmin(upper))]
                 left = limits.less(spent[c], search.nodes)
-                proof, finished[c], more = _solve_boxed(reduced, int(c), removal, masks, left, box)
+                proof, finished[c], more = _solve_boxed(chunk, int(c), masks, left, box)
                 lower[c], nodes[c] = max(lower[c], proof), nodes[c] + more
             duals.append(dual)
     return masks, lower, finished, nodes, duals
+
+
+def _without(leaves: Mask, known: Mask) -> Mask:
+    """The supports (found, m) that are not ``known`` (m,)."""
+    return leaves[(leaves != known).any(axis=1)]
 
 
 def _blocks(searches: list[Search]) -> Iterator[Ints]:
@@ -164,16 +216,17 @@ def _blocks(searches: list[Search]) -> Iterator[Ints]:
 
 
 def _solve_boxed(
-    reduced: ReducedProblem, c: int, removal: Floats, masks: Mask, limits: Limits | None, box: Box
+    chunk: Chunk, c: int, masks: Mask, limits: Limits | None, box: Box
 ) -> tuple[float, bool, int]:
     """List every support whose unboxed cost is below the best boxed error, and fit each boxed."""
-    row = np.array([c])
+    reduced, row = chunk.reduced, np.array([c])
     nodes = 0
     while limits is not None:
         fit = box_refit(reduced, masks[row], refit(reduced, masks[row], row), box, row)
         start = float(reduced_upper(reduced, fit, row)[0])
         began = time.perf_counter()
-        search = explore(reduced, c, removal, start, limits, tighten=False)
+        state, energy = settle(reduced.gram, reduced.weights[row], chunk.removal, np.array([start]))
+        search = explore(chunk, c, state[0], energy[0], start, limits, tighten=False)
         nodes += search.nodes
         listed = np.vstack((search.leaves, masks[row]))
         where = np.full(len(listed), c)
@@ -191,9 +244,10 @@ def _solve_boxed(
 
 
 def explore(
-    reduced: ReducedProblem,
+    chunk: Chunk,
     c: int,
-    removal: Floats,
+    state: Ints,
+    energy: float,
     start: float,
     limits: Limits,
     tighten: bool = True,
@@ -201,28 +255,31 @@ def explore(
     """Search the supports of channel ``c`` whose cost may be below ``start``.
 
     Args:
-        removal: (m,) upper bounds on ``(G^-1)_ii``.
+        chunk: what all channels share.
+        c: the channel.
+        state: (m,) decisions of the root; energy: of what they leave open (``settle``).
         start: an attained error, reduced units.
         limits: of this search.
         tighten: whether a support found lowers the cutoff; else all below ``start`` are listed.
     """
+    reduced = chunk.reduced
     m, groups = reduced.size, reduced.capacity.size
-    state, energy = _settled(reduced, c, removal, start)
     share, margin = FLOORS[-1], np.inf
     for share in FLOORS:
-        margin = SAFETY * reduced.slack / share * (energy + start)
+        margin = chunk.slack / share * (energy + start)
         if margin < 1e-4 * start:
             break
     allowed = 1 << 60 if limits.nodes is None else limits.nodes
     if margin > HOPELESS * start:
         allowed = min(allowed, HOPELESS_NODES)
     floor = share * reduced.eigen
-    opened = new_nodes(OPEN_NODES, m, groups)
+    opened = chunk.opened
     opened.state[0] = state
     w = reduced.weights[c]
-    opened.d[0] = 0.5 * reduced.eigen
-    opened.p[0] = opened.d[0] * w
-    opened.mu[0] = 0.1 * (energy + start) / m
+    opened.d[0] = chunk.d
+    opened.p[0] = chunk.d * w
+    opened.mu[0] = START_GAP * start / (4 * m + groups)
+    opened.bound[0] = 0.0
     opened.steps[0] = ROOT_STEPS
     root = Subproblem(reduced.gram, w, 0.0, reduced.group, reduced.capacity, m)
     point = Multipliers(opened.p[0], opened.d[0], opened.tau[0], opened.t[0])
@@ -231,7 +288,7 @@ def explore(
     incumbent = Incumbent(
         cutoff=np.array([start + 2 * margin]),
         margin=2 * margin if tighten else np.inf,
-        leaves=np.zeros((LEAVES, m), bool),
+        leaves=chunk.leaves,
         found=np.zeros(1, np.int64),
     )
     top, theta, nodes = 1, DIVE_SHARE, 0
@@ -245,21 +302,11 @@ def explore(
         if top > opened.bound.size - 2 and opened.bound.size < MOST_OPEN:
             opened = doubled(opened)
         allowance = Allowance(WORK, most, opened.bound.size < MOST_OPEN)
-        top, theta, more = process_nodes(channel, opened, top, incumbent, theta, allowance)
+        top, theta, more = process_nodes(
+            channel, opened, top, incumbent, theta, allowance, chunk.workspace
+        )
         nodes += more
     least = float(opened.bound[:top].min()) if top > 0 else np.inf
     found, cutoff = int(incumbent.found[0]), float(incumbent.cutoff[0])
-    kept = incumbent.leaves[: min(found, LEAVES)]
+    kept = chunk.leaves[: min(found, LEAVES)].copy()
     return Search(kept, found <= LEAVES, cutoff, margin, least, nodes)
-
-
-def _settled(reduced: ReducedProblem, c: int, removal: Floats, start: float) -> tuple[Ints, float]:
-    """The root's decisions (m,), inputs too dear to remove kept, and the energy E of the rest."""
-    w = reduced.weights[c]
-    state = np.where(w * w > removal * start * (1 + 1e-6), KEPT, OPEN).astype(np.int64)
-    rest, position = np.zeros(reduced.size), np.zeros(reduced.size, np.int64)
-    schur = np.zeros_like(reduced.gram)
-    count, _ = reduce_node(reduced.gram, w, state, schur, rest, position)
-    twice = rest[:count] @ np.triu(schur[:count, :count]) @ rest[:count]
-    once = np.square(rest[:count]) @ np.diag(schur)[:count]
-    return state, max(float(2.0 * twice - once), 0.0)

@@ -38,9 +38,9 @@ from bounds.pruning.search.node import KEPT, NONE, OPEN, REMOVED, Stack
 #: Part of the missing bound that the barrier may still hide when a node is judged.
 PRECISION = 0.3
 #: Newton steps per node, and at the root. Few: a dive closes a node by a loose dual sooner than
-#: more steps would. With 5 at the root instead of the 15 to 24 to convergence, real 36-wide layers
+#: more steps would. With 3 at the root instead of the 15 to 24 to convergence, real 36-wide layers
 #: take half the time; with 2 elsewhere instead of 10, and longer dives, 64-wide ones do.
-STEPS, ROOT_STEPS = 2, 5
+STEPS, ROOT_STEPS = 2, 3
 #: Nodes that a dive may visit with its dual held fixed before it hands its leftovers back.
 DIVE_NODES = 2000
 #: Tries to find feasible multipliers where rounding made the inherited ones infeasible: D is halved
@@ -81,6 +81,23 @@ class Nodes(NamedTuple):
     mu: Floats
     bound: Floats
     steps: Ints
+
+
+class Workspace(NamedTuple):
+    """Arrays of one node at a time, for any number of searches.
+
+    ``s`` (M, M), ``w``, ``tau`` (M,), ``local`` (M,): its subproblem; ``k`` (2M, 2M): Newton
+    systems; ``stack``, ``second``: dives; ``node``: what it was in the pool.
+    """
+
+    s: Floats
+    w: Floats
+    tau: Floats
+    local: Ints
+    k: Floats
+    stack: Stack
+    second: Second
+    node: Nodes
 
 
 class Allowance(NamedTuple):
@@ -161,6 +178,38 @@ def reduce_node(
         e -= g[kept + i] * x[i]
         w[i] = weights[position[i]] + x[i]
     return m, e
+
+
+@njit(cache=True, nogil=True)
+def settle(gram: Floats, weights: Floats, removal: Floats, start: Floats) -> tuple[Ints, Floats]:
+    """The decisions that searches of all channels start from, and the energy they leave open.
+
+    Inputs too dear to remove for a cost below ``start`` (channels,) are kept.
+
+    Args:
+        gram: (M, M), weights: (channels, M), start: (channels,) attained errors.
+        removal: (M,) upper bounds on ``(G^-1)_ii``.
+
+    Returns:
+        (states (channels, M), energies (channels,)).
+    """
+    channels, full = weights.shape
+    state = np.zeros((channels, full), np.int64)
+    energy = np.zeros(channels)
+    s, w = np.empty((full, full)), np.empty(full)
+    position = np.empty(full, np.int64)
+    for c in range(channels):
+        for i in range(full):
+            if weights[c, i] * weights[c, i] > removal[i] * start[c] * (1.0 + 1e-6):
+                state[c, i] = KEPT
+        m, _ = reduce_node(gram, weights[c], state[c], s, w, position)
+        total = 0.0
+        for i in range(m):
+            total += s[i, i] * w[i] * w[i]
+            for j in range(i + 1, m):
+                total += 2.0 * s[i, j] * w[i] * w[j]
+        energy[c] = max(total, 0.0)
+    return state, energy
 
 
 @njit(cache=True, nogil=True)
@@ -262,6 +311,25 @@ def new_stack(size: int, groups: int) -> Stack:
 
 
 @njit(cache=True, nogil=True)
+def new_workspace(size: int, groups: int) -> Workspace:
+    """Arrays for nodes of at most ``size`` inputs."""
+    return Workspace(
+        s=np.empty((size, size)),
+        w=np.empty(size),
+        tau=np.empty(size),
+        local=np.empty(size, np.int64),
+        k=np.empty((2 * size, 2 * size)),
+        stack=new_stack(size, groups),
+        second=Second(
+            row=np.empty(size + 2, np.int64),
+            kind=np.empty(size + 2, np.int64),
+            bound=np.empty(size + 2),
+        ),
+        node=new_nodes(1, size, groups),
+    )
+
+
+@njit(cache=True, nogil=True)
 def improve(
     problem: Subproblem,
     point: Multipliers,
@@ -316,6 +384,7 @@ def process_nodes(
     incumbent: Incumbent,
     theta: float,
     allowance: Allowance,
+    workspace: Workspace,
 ) -> tuple[int, float, int]:
     """Process open nodes until none is left or the allowance is spent (module docstring).
 
@@ -323,24 +392,14 @@ def process_nodes(
         channel: the problem; opened: ``top`` open nodes, changed in place.
         incumbent: cutoff and supports found, changed in place.
         theta: a node whose bound is within this share of the cutoff goes to a long dive.
+        allowance: when to return with nodes left open; workspace: overwritten.
 
     Returns:
         (top, theta, nodes visited).
     """
     group, capacity = channel.group, channel.capacity
     full, groups = channel.weights.size, channel.capacity.size
-    s = np.empty((full, full))
-    k = np.empty((2 * full, 2 * full))
-    w = np.empty(full)
-    tau = np.empty(full)
-    local = np.empty(full, np.int64)
-    stack = new_stack(full, groups)
-    second = Second(
-        row=np.empty(full + 2, np.int64),
-        kind=np.empty(full + 2, np.int64),
-        bound=np.empty(full + 2),
-    )
-    node = new_nodes(1, full, groups)
+    s, w, tau, local, k, stack, second, node = workspace
     point = Multipliers(p=stack.p[0], d=stack.d[0], tau=tau, t=stack.t[0])
     inverse = Inverse(h=stack.h[0], y=stack.y[0])
     state, position, room = stack.state[0], stack.position[0], stack.room[0]
