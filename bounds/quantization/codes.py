@@ -101,7 +101,7 @@ class CodeProblem:
         """``z - zero - w / s`` in extended precision, (channels, n)."""
         exact = self.weights.astype(np.longdouble) / self.scale[:, None].astype(np.longdouble)
         wide = np.longdouble
-        return codes.astype(wide) - self.zero.astype(wide)[:, None] - exact
+        return np.asarray(codes.astype(wide) - self.zero.astype(wide)[:, None] - exact, wide)
 
     def steps_of(self, c: int) -> tuple[float, float]:
         """Step and zero point of channel ``c``."""
