@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from bounds.cli.grids import Asymmetric, GroupSize, Observer, Strategy, grid_rule
+
 if TYPE_CHECKING:
     from bounds.gap.judge import Gap
     from layers.dump.file import LayerDump
@@ -35,6 +37,17 @@ def gap(
         str, typer.Option(help="none, or fp16 or bf16 to compare with weights rounded first.")
     ] = "none",
     out: Annotated[Path | None, typer.Option(help="Write every channel to this CSV.")] = None,
+    grid: Annotated[
+        str | None,
+        typer.Option(
+            help="In place of --bits: infer, or a grid such as int4-g128-asym or nf4, whose steps "
+            "are found in the weights, or chosen by its rule with --scale rule."
+        ),
+    ] = None,
+    group_size: GroupSize = None,
+    asymmetric: Asymmetric = False,
+    strategy: Strategy = None,
+    observer: Observer = None,
 ) -> None:
     """Say how far a compressed layer is from the optimum at most, per channel and in all."""
     import math
@@ -46,6 +59,11 @@ def gap(
 
     if not time_limit > 0:
         raise ProblemError(f"--time-limit must be positive seconds or inf, got {time_limit}")
+    if grid == "infer" and (group_size or asymmetric or strategy or observer):
+        raise ProblemError("--grid infer finds the group size and all else; leave the rest out")
+    asked = grid
+    if grid != "infer":
+        asked = grid_rule(grid, group_size, asymmetric, strategy, observer)
     stopped = False
     with following("channels") as follow:
         from bounds.gap.files import read_weights
@@ -63,6 +81,7 @@ def gap(
                 given,
                 bits=bits,
                 scale=_number(scale),
+                grid=asked,
                 keep=None if keep is None else _count(keep),
                 size=size,
                 method=method,

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from bounds.cli.grids import Asymmetric, GridOption, GroupSize, Observer, Strategy, grid_rule
+
 if TYPE_CHECKING:
     from rich.table import Table
 
@@ -50,22 +52,31 @@ def solve(
     pairs: Annotated[
         int, typer.Option(help="Two-variable cuts a round may add (sdp, park-boyd); n is plenty.")
     ] = 0,
+    grid: GridOption = None,
+    group_size: GroupSize = None,
+    asymmetric: Asymmetric = False,
+    strategy: Strategy = None,
+    observer: Observer = None,
 ) -> None:
     """Solve chunks of one layer and print their ranges."""
     from rich.console import Console
 
     from bounds.cli.waiting import following
-    from bounds.errors import Interrupted
+    from bounds.errors import Interrupted, ProblemError
 
     check_asked(problem, method, bits, size, scale, rounding, time_limit, pairs, box)
-    groups = _one_size(problem, bits, keep, pattern)
+    groups = _one_size(problem, bits, keep, pattern, grid)
+    rule = grid_rule(grid, group_size, asymmetric, strategy, observer)
+    if rule is not None and scale != "mse":
+        raise ProblemError("--scale is for --bits; a grid has --observer")
     if certificate is not None:
-        check_certifiable(certificate, groups, box)
+        check_certifiable(certificate, groups, box, grid)
     stopped = False
     results: list[tuple[ChunkProblem, Range]] = []
     with following("channels") as follow:
         from bounds.problem.gram import round_weights
         from bounds.problem.sparsity import choose_keep
+        from bounds.study.run.gridded import layer_grid, quantize_on, true_bits
         from bounds.study.run.solving import ChunkProblem, prune, quantize
         from layers.dump.file import read_dump
 
@@ -80,7 +91,12 @@ def solve(
 
             progress(0)
             try:
-                if problem == "quantization":
+                if rule is not None:
+                    result = quantize_on(
+                        piece, layer, layer_grid(layer, rule, rounding), method,
+                        time_limit=time_limit, seed=seed, pairs=pairs, progress=progress,
+                    )  # fmt: skip
+                elif problem == "quantization":
                     assert bits is not None
                     result, _ = quantize(
                         piece, bits, method, rule=scale, time_limit=time_limit, seed=seed,
@@ -105,6 +121,9 @@ def solve(
             done += len(channels)
     console = Console()
     what = f"{bits} bits" if bits is not None else f"keep {pattern or keep}"
+    if rule is not None:
+        own = true_bits(layer, layer_grid(layer, rule, rounding))
+        what = f"{rule} ({own:.5g} bits a weight in all)"
     what += "" if box is None else f" in a box of factor {box:g}"
     console.print(f"{layer.source} {layer.layer}: {problem}, {what}, {method}", highlight=False)
     console.print(_table(results))
@@ -163,14 +182,16 @@ def check_asked(
         raise ProblemError("--box is for pruning")
 
 
-def check_certifiable(path: Path, pattern: tuple[int, int] | None, box: float | None) -> None:
+def check_certifiable(
+    path: Path, pattern: tuple[int, int] | None, box: float | None, grid: str | None = None
+) -> None:
     """Say now, not after hours of solving, why there would be no certificate."""
     import os
 
     from bounds.certificate import load_verifier
     from bounds.errors import CertificateError, ProblemError
 
-    for option, given in (("pattern", pattern), ("box", box)):
+    for option, given in (("pattern", pattern), ("box", box), ("grid", grid)):
         if given is not None:
             raise ProblemError(f"certificates know no --{option}; leave it or --certificate out")
     if path.is_dir():
@@ -217,7 +238,7 @@ def _table(results: list[tuple[ChunkProblem, Range]]) -> Table:
 
 
 def _one_size(
-    problem: str, bits: int | None, keep: int | None, pattern: str | None
+    problem: str, bits: int | None, keep: int | None, pattern: str | None, grid: str | None
 ) -> tuple[int, int] | None:
     """Exactly one of bits, keep and pattern, for quantization bits; the pattern's two numbers."""
     from bounds.errors import ProblemError
@@ -225,8 +246,14 @@ def _one_size(
     if problem == "quantization" and (keep is not None or pattern is not None):
         option = "--pattern" if keep is None else "--keep"
         raise ProblemError(f"{option} is for pruning; give --bits for quantization")
-    if sum(given is not None for given in (bits, keep, pattern)) != 1:
-        wanted = "--bits" if problem == "quantization" else "one of --bits or --keep or --pattern"
+    if problem == "pruning" and grid is not None:
+        raise ProblemError("--grid is for quantization")
+    if sum(given is not None for given in (bits, keep, pattern, grid)) != 1:
+        wanted = (
+            "one of --bits or --grid"
+            if problem == "quantization"
+            else "one of --bits or --keep or --pattern"
+        )
         raise ProblemError(f"give {wanted} for {problem}")
     if pattern is None:
         return None

@@ -9,7 +9,7 @@ own error, which the Gram blocks between chunks enter, is told beside it, withou
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -17,16 +17,15 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from bounds.errors import Interrupted, ProblemError, SolverError
-from bounds.gap.steps import infer_steps, to_codes
+from bounds.gap.demand import INFER, Asked, Demand, make_demand
 from bounds.gap.stored import Stored, as_stored
 from bounds.linalg.forms import form
 from bounds.problem.answer import answer
 from bounds.problem.attempt import Options
-from bounds.problem.constraint import Constraint
 from bounds.problem.gram import check_problem, round_weights
-from bounds.problem.grid import RULES, Grid, check_scale, choose_scale, integer_range
+from bounds.problem.grid import Grid
 from bounds.problem.limits import DEFAULT_SECONDS, Limits
-from bounds.problem.methods import PRUNING, QUANTIZATION
+from bounds.problem.methods import QUANTIZATION
 from bounds.problem.range import (
     CERTIFIED,
     ENERGY_FLOOR,
@@ -38,7 +37,7 @@ from bounds.problem.range import (
     decibels,
     snr,
 )
-from bounds.problem.sparsity import Sparse
+from bounds.problem.rule import GridRule
 
 if TYPE_CHECKING:
     from layers.dump.file import Chunk, LayerDump
@@ -46,10 +45,6 @@ if TYPE_CHECKING:
 Floats = NDArray[np.float64]
 Bools = NDArray[np.bool_]
 Ints = NDArray[np.int64]
-
-#: Words for ``scale`` and ``keep``: taken from the solution itself.
-INFER = "infer"
-OWN = "own"
 
 
 @dataclass(frozen=True)
@@ -138,6 +133,7 @@ def gap(
     *,
     bits: int | None = None,
     scale: str | ArrayLike = INFER,
+    grid: Grid | GridRule | str | None = None,
     keep: int | str | None = None,
     size: int | None = 36,
     method: str = "exact",
@@ -156,6 +152,10 @@ def gap(
         scale: the step: ``"infer"`` finds one per channel in the solution; a rule of
             ``bounds.problem.grid.RULES`` computes it per chunk from the uncompressed weights;
             or a number, or one per channel.
+        grid: for quantization, in place of bits: a ``Grid`` of the layer; ``"infer"``, the simplest
+            grid in use on which the solution lies; or a rule or its text (``int4-g128-asym``,
+            ``nf4``), whose steps and zero points are found in the solution, or, with scale
+            ``"rule"``, chosen by it from the uncompressed weights.
         keep: for pruning: at most so many nonzeros per channel in every chunk, or ``"own"``: as
             many as the solution has there.
         size: input features of a chunk; None for all features of the layer at once.
@@ -166,8 +166,8 @@ def gap(
         progress: told how many problems of one channel and chunk are done, and of how many.
 
     Raises:
-        ProblemError: neither or both of bits and keep, weights that are not the layer's, an unknown
-            rounding or one that the layer's own weights do not fit, limits out of range.
+        ProblemError: none or several of bits, grid and keep, weights that are not the layer's, an
+            unknown rounding or one that the layer's own weights do not fit, limits out of range.
         MethodError: an unknown method, or one that needs a package that is not installed.
         SolverError: an error below the bound, which would refute the bound; or SCIP (method
             ``scip``) stopped without an answer.
@@ -178,7 +178,7 @@ def gap(
     given, accuracy = np.array(stored.values, np.float64), stored.accuracy
     Limits(time_limit)  # refused before anything is solved
     original = round_weights(np.array(layer.weights, np.float64), rounding)
-    demand = _demand(bits, scale, keep, given, accuracy)
+    demand = make_demand(Asked(bits, scale, grid, keep), original, given, accuracy)
     chunks = layer.chunks(size)
     solved, asked = np.zeros(layer.channels, np.int64), np.zeros(layer.channels, np.int64)
     for chunk in chunks:
@@ -252,7 +252,7 @@ class _Piece:
 
 
 def _pieces(
-    demand: _Grid | _Kept,
+    demand: Demand,
     chunks: list[Chunk],
     original: Floats,
     given: Floats,
@@ -267,7 +267,7 @@ def _pieces(
         for chunk in chunks:
             rows, columns = chunk.channels, chunk.features
             w = original[rows, columns]
-            v, wrong, parts = demand.judge(w, given[rows, columns], rows)
+            v, wrong, parts = demand.judge(w, given[rows, columns], chunk)
             problem = check_problem(chunk.gram, w)
             for where, constraint in parts:
                 stopped = False
@@ -322,80 +322,6 @@ def _whole(
         energy[rows] = form(block[group], original[rows])
         error[rows] = form(block[group], judged[rows] - original[rows])
     return np.maximum(energy, 0.0), np.maximum(error, 0.0)
-
-
-#: What a chunk is held against: the weights (channels, n) that are compared, how many things are
-#: wrong per channel (channels,), and the constraint of some of its channels each.
-Judgement = tuple[Floats, Ints, Sequence[tuple[Ints, Constraint]]]
-
-
-@dataclass(frozen=True)
-class _Grid:
-    """On the grid of ``bits`` bits, with steps as ``rule`` says or (channels of the layer,)."""
-
-    bits: int
-    rule: str | None
-    steps: Floats | None
-    accuracy: float
-    words: str
-    problem: str = QUANTIZATION
-
-    def judge(self, w: Floats, given: Floats, channels: slice) -> Judgement:
-        if self.rule is not None:
-            steps = check_scale(choose_scale(w, self.bits, self.rule), len(w))
-        else:
-            assert self.steps is not None
-            steps = self.steps[channels]
-        codes, on_grid = to_codes(given, steps, self.bits, self.accuracy)
-        # On the grid but for rounding is on the grid: the codes are what the solution means.
-        v = np.where(on_grid, steps[:, None] * codes, given)
-        return v, (~on_grid).sum(axis=1), [(np.arange(len(w)), Grid.uniform(self.bits, steps))]
-
-
-@dataclass(frozen=True)
-class _Kept:
-    """At most ``most`` nonzeros per channel in every chunk; None: as many as the solution has."""
-
-    most: int | None
-    words: str
-    problem: str = PRUNING
-
-    def judge(self, w: Floats, given: Floats, channels: slice) -> Judgement:
-        kept = (given != 0).sum(axis=1)
-        most = kept if self.most is None else np.full(len(w), min(self.most, w.shape[1]))
-        parts = [(np.flatnonzero(most == k), Sparse(int(k))) for k in np.unique(most)]
-        return given, (kept > most).astype(np.int64), parts
-
-
-def _demand(
-    bits: int | None, scale: str | ArrayLike, keep: int | str | None, given: Floats, accuracy: float
-) -> _Grid | _Kept:
-    """What the solution is held against."""
-    if (bits is None) == (keep is None):
-        raise ProblemError("give either bits, for quantization, or keep, for pruning")
-    if keep is not None:
-        return _kept(keep)
-    assert bits is not None
-    integer_range(bits)
-    grid = f"{bits} bits, {2**bits} codes without zero point, "
-    if isinstance(scale, str) and scale in RULES:
-        return _Grid(bits, scale, None, accuracy, f"{grid}step by the rule {scale} in every chunk")
-    if isinstance(scale, str) and scale == INFER:
-        steps = infer_steps(given, bits, accuracy)
-        return _Grid(bits, None, steps, accuracy, f"{grid}step found in the solution, per channel")
-    if isinstance(scale, str):
-        raise ProblemError(f"unknown scale {scale!r}; give {INFER}, {', '.join(RULES)}, or numbers")
-    steps = check_scale(scale, len(given))
-    told = f"step {steps[0]:.6g}" if np.ndim(scale) == 0 else "one given step per channel"
-    return _Grid(bits, None, steps, accuracy, grid + told)
-
-
-def _kept(keep: int | str) -> _Kept:
-    if keep == OWN:
-        return _Kept(None, "as many nonzeros per channel in every chunk as the solution has")
-    if isinstance(keep, bool) or not isinstance(keep, int | np.integer) or keep < 0:
-        raise ProblemError(f"keep must be a whole number of weights or {OWN!r}, got {keep!r}")
-    return _Kept(int(keep), f"at most {keep} nonzeros per channel in every chunk")
 
 
 def worst_channels(found: Gap, count: int) -> Iterator[int]:

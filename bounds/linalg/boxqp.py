@@ -8,16 +8,26 @@ from __future__ import annotations
 
 import numpy as np
 from numba import njit
+from numpy.typing import ArrayLike, NDArray
 
+Floats = NDArray[np.float64]
+Integers = NDArray[np.int64]
+
+#: Sweeps before the active set is guessed: most codes on an end are found by then. None of these
+#: constants enters a bound; they move the point by rounding, and the time by a few sweeps.
 SWEEPS = 3
+#: Rounds after which the active set is left as it is; each code enters or leaves it a few times.
 ROUNDS_PER_CODE = 4
+#: Smallest pivot, relative to the diagonal: some hundred roundings.
 RIDGE = 1e-13
+#: Newton steps on one active set: on a singular Gram each brings the residual down by RIDGE.
 REFINEMENTS = 4
-RELEASE = 1e-13  # pull into the box, relative to the diagonal, at which an end is let go
+#: Pull into the box, relative to the diagonal, at which an end is let go: as RIDGE.
+RELEASE = 1e-13
 
 
 @njit(cache=True, nogil=True)
-def solve_free(gram, free, count, rhs, out):
+def solve_free(gram: Floats, free: Integers, count: int, rhs: Floats, out: Floats) -> None:
     """Solve ``gram[free, free] x = rhs[free]`` into ``out[:count]``.
 
     A pivot lost to rounding is replaced by ``RIDGE``: on a singular Gram this is one step of the
@@ -47,11 +57,11 @@ def solve_free(gram, free, count, rhs, out):
 
 
 @njit(cache=True, nogil=True)
-def sweep(gram, z, gradient, lo, hi):
+def sweep(gram: Floats, z: Floats, gradient: Floats, lo: Floats, hi: Floats) -> None:
     """One pass of coordinate descent; ``gradient`` is half the gradient and is kept up to date."""
     n = z.shape[0]
     for i in range(n):
-        target = min(max(z[i] - gradient[i] / gram[i, i], lo), hi)
+        target = min(max(z[i] - gradient[i] / gram[i, i], lo[i]), hi[i])
         step = target - z[i]
         if step != 0.0:
             z[i] = target
@@ -60,8 +70,8 @@ def sweep(gram, z, gradient, lo, hi):
 
 
 @njit(cache=True, nogil=True)
-def box_minimiser(gram, target, lo, hi):
-    """Minimise ``(z-target)^T gram (z-target)`` over the box ``[lo, hi]^n`` (n,).
+def minimise_in_box(gram: Floats, target: Floats, lo: Floats, hi: Floats) -> Floats:
+    """Minimise ``(z-target)^T gram (z-target)`` over ``lo <= z <= hi``, all (n,).
 
     Coordinate sweeps guess which codes lie on an end of the box; an active-set method (as BVLS:
     Stark & Parker, Comput. Stat. 10, 1995) makes it precise. The result is always in the box; how
@@ -95,17 +105,18 @@ def box_minimiser(gram, target, lo, hi):
             blocking = -1
             for a in range(count):
                 i = free[a]
-                if z[i] + move[a] > hi and (hi - z[i]) < longest * move[a]:
-                    longest = (hi - z[i]) / move[a]
+                if z[i] + move[a] > hi[i] and (hi[i] - z[i]) < longest * move[a]:
+                    longest = (hi[i] - z[i]) / move[a]
                     blocking = i
-                elif z[i] + move[a] < lo and (lo - z[i]) > longest * move[a]:
-                    longest = (lo - z[i]) / move[a]
+                elif z[i] + move[a] < lo[i] and (lo[i] - z[i]) > longest * move[a]:
+                    longest = (lo[i] - z[i]) / move[a]
                     blocking = i
             for a in range(count):
                 i = free[a]
-                z[i] = min(max(z[i] + longest * move[a], lo), hi)
+                z[i] = min(max(z[i] + longest * move[a], lo[i]), hi[i])
             if blocking >= 0:
-                z[blocking] = hi if z[blocking] - lo > hi - z[blocking] else lo
+                low, high = lo[blocking], hi[blocking]
+                z[blocking] = high if z[blocking] - low > high - z[blocking] else low
                 is_free[blocking] = False
                 continue
             gradient = gram @ (z - target)
@@ -120,7 +131,7 @@ def box_minimiser(gram, target, lo, hi):
         steepest = RELEASE
         for i in range(n):
             if not is_free[i]:
-                outward = -gradient[i] if z[i] == lo else gradient[i]
+                outward = -gradient[i] if z[i] == lo[i] else gradient[i]
                 if outward > steepest * gram[i, i]:
                     steepest = outward / gram[i, i]
                     release = i
@@ -131,9 +142,27 @@ def box_minimiser(gram, target, lo, hi):
 
 
 @njit(cache=True, nogil=True)
-def box_minimisers(gram, targets, lo, hi):
-    """``box_minimiser`` for every row of ``targets`` (channels, n)."""
+def minimise_in_boxes(gram: Floats, targets: Floats, lo: Floats, hi: Floats) -> Floats:
+    """``minimise_in_box`` for every row of ``targets``, ``lo`` and ``hi`` (channels, n)."""
     out = np.empty_like(targets)
     for c in range(targets.shape[0]):
-        out[c] = box_minimiser(gram, targets[c], lo, hi)
+        out[c] = minimise_in_box(gram, targets[c], lo[c], hi[c])
     return out
+
+
+def box_minimisers(gram: Floats, targets: NDArray, lo: ArrayLike, hi: ArrayLike) -> Floats:
+    """The minimisers (channels, n) for ``targets`` (channels, n).
+
+    Args:
+        gram: (n, n); lo, hi: ends of the box, numbers or anything that broadcasts to the targets.
+    """
+    low, high = (
+        np.ascontiguousarray(np.broadcast_to(np.asarray(end, np.float64), targets.shape))
+        for end in (lo, hi)
+    )
+    return minimise_in_boxes(gram, np.ascontiguousarray(targets), low, high)
+
+
+def box_minimiser(gram: Floats, target: NDArray, lo: ArrayLike, hi: ArrayLike) -> Floats:
+    """The minimiser (n,) for one ``target`` (n,)."""
+    return box_minimisers(gram, target[None, :], lo, hi)[0]

@@ -262,14 +262,18 @@ class Grid:
             f"{features % size}.",
         )
 
-    def check(self, problem: Problem) -> None:
-        """Raise ProblemError where steps and problem do not match, or a weight is out of reach."""
-        if self.step.shape[0] not in (1, problem.channels):
+    def check_shape(self, channels: int, features: int) -> None:
+        """Raise ProblemError where there are not steps for so many channels and inputs."""
+        if self.step.shape[0] not in (1, channels):
             raise ProblemError(
-                f"scale must be a positive number or one per channel ({problem.channels},), "
+                f"scale must be a positive number or one per channel ({channels},), "
                 f"got {self.step.shape[0]} of them"
             )
-        self._check_groups(problem.features)
+        self._check_groups(features)
+
+    def check(self, problem: Problem) -> None:
+        """Raise ProblemError where steps and problem do not match, or a weight is out of reach."""
+        self.check_shape(problem.channels, problem.features)
         steps = self.steps(problem.channels, problem.features)
         with np.errstate(over="ignore"):
             targets = (problem.weights / steps)[:, problem.live]
@@ -288,7 +292,7 @@ class Grid:
         steps = np.broadcast_to(self.step, (len(scaling.rows), self.step.shape[1]))
         return replace(self, step=scaling.scaled(steps, "steps"))
 
-    def rows(self, rows: slice) -> Grid:
+    def rows(self, rows: slice | NDArray[np.int64]) -> Grid:
         """The grid of some of the channels."""
         if self.step.shape[0] == 1:
             return self

@@ -10,7 +10,7 @@ import re
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import ArrayLike
+from numpy.typing import ArrayLike, NDArray
 
 from bounds.errors import ProblemError
 from bounds.problem import codebooks
@@ -157,6 +157,11 @@ class GridRule:
         """Width of a code."""
         return self._bits()
 
+    @property
+    def levels(self) -> NDArray[np.float64]:
+        """What a code stands for."""
+        return integers(self.bits) if self.format == "int" else np.array(_CODEBOOKS[self.format])
+
     def grid(self, weights: ArrayLike) -> Grid:
         """The grid for weights (channels, n): those of a whole layer, dead inputs included.
 
@@ -169,11 +174,10 @@ class GridRule:
         assert self.strategy is not None
         blocks = in_blocks(weights, self.strategy, self.group_size)
         search, size = self.observer == "mse", self.group_size
+        levels = self.levels
         if self.format == "int":
-            levels = integers(self.bits)
             step, zero = self._steps(blocks, levels)
             return Grid.uniform(self.bits, step, zero, size, step_bits=self._step_bits)
-        levels = np.array(_CODEBOOKS[self.format])
         if self.format == "mxfp4":
             return Grid.mxfp4(mx_steps(blocks, levels, search))
         if self.format == "nvfp4":

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from bounds.linalg.definite import eigenvalue_lower_bound
 
 Floats = NDArray[np.float64]
+Integers = NDArray[np.int64]
 Extended = NDArray[np.longdouble]
 
 #: Relative shift of the diagonal tried in turn when a Gram is singular to working precision; the
@@ -37,7 +38,7 @@ class Factor:
 
 
 @njit(cache=True, nogil=True)
-def search_order(inverse):
+def search_order(inverse: Floats) -> Integers:
     """V-BLAST order: the search fixes first (last column) the input with the largest pivot."""
     n = inverse.shape[0]
     order = np.empty(n, np.int64)
@@ -73,8 +74,11 @@ def extended_cholesky(matrix: Extended) -> Extended | None:
     return factor
 
 
-def factorise(matrix: Floats | Extended) -> Factor:
+def factorise(matrix: Floats | Extended, sizes: Floats | None = None) -> Factor:
     """Order and factor a positive semidefinite matrix (n, n) with non-zero diagonal.
+
+    ``sizes`` (n,), where inputs are of different units: the order is that of
+    ``diag(sizes) matrix diag(sizes)``.
 
     A singular matrix is shifted by the smallest of ``SHIFTS`` (relative to its largest diagonal
     entry) that lets it be factored; the caller subtracts what the shift can add to an error.
@@ -90,7 +94,8 @@ def factorise(matrix: Floats | Extended) -> Factor:
         smallest = eigenvalue_lower_bound(shifted) - 2.0**-52 * (top + shift)
         if smallest <= 0 and relative < SHIFTS[-1]:
             continue  # not even verified positive definite: factor a larger shift instead
-        order = search_order(np.linalg.inv(shifted))
+        inverse = np.linalg.inv(shifted)
+        order = search_order(inverse if sizes is None else inverse / np.outer(sizes, sizes))
         exact = np.asarray(matrix, np.longdouble)[np.ix_(order, order)]
         factor = extended_cholesky(exact + np.longdouble(shift) * np.eye(n, dtype=np.longdouble))
         if factor is not None:
@@ -101,7 +106,7 @@ def factorise(matrix: Floats | Extended) -> Factor:
 
 
 def walk_slack(
-    factor: Factor, cost: Floats, radius_squared: Floats, entry: Floats, width: float
+    factor: Factor, cost: Floats, radius_squared: Floats, entry: Floats, width: Floats | float
 ) -> Floats:
     """How far a search's own cost can be from the true one, per channel.
 
