@@ -110,7 +110,7 @@ def roundings(relaxed: Relaxed, seed: int) -> Floats:
 
 
 @njit(cache=True, nogil=True)
-def one_opt(gram, target, codes, lo, hi):
+def one_opt(gram: Floats, target: Floats, codes: Floats, lo: float, hi: float) -> None:
     """Greedy best single moves on ``codes`` (n,) in place, inside ``[lo, hi]``.
 
     The released code is the one with infinite ``lo`` and ``hi``, and clips afterwards.

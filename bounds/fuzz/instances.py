@@ -14,7 +14,7 @@ from bounds.problem.grid import integer_range
 Floats = NDArray[np.float64]
 
 PROBLEMS = ("quantization", "pruning")
-LARGEST = 10
+LARGEST = 10  # inputs: what brute force in rationals still enumerates
 #: Channels of one Gram: several share what is worked out once for it.
 CHANNELS = (1, 2, 4, 8, 16)
 #: Most code vectors that are enumerated, per channel.

@@ -11,16 +11,23 @@ from numba import njit
 from numpy.typing import ArrayLike, NDArray
 
 Floats = NDArray[np.float64]
+Integers = NDArray[np.int64]
 
+#: Sweeps before the active set is guessed: most codes on an end are found by then. None of these
+#: constants enters a bound; they move the point by rounding, and the time by a few sweeps.
 SWEEPS = 3
+#: Rounds after which the active set is left as it is; each code enters or leaves it a few times.
 ROUNDS_PER_CODE = 4
+#: Smallest pivot, relative to the diagonal: some hundred roundings.
 RIDGE = 1e-13
+#: Newton steps on one active set: on a singular Gram each brings the residual down by RIDGE.
 REFINEMENTS = 4
-RELEASE = 1e-13  # pull into the box, relative to the diagonal, at which an end is let go
+#: Pull into the box, relative to the diagonal, at which an end is let go: as RIDGE.
+RELEASE = 1e-13
 
 
 @njit(cache=True, nogil=True)
-def solve_free(gram, free, count, rhs, out):
+def solve_free(gram: Floats, free: Integers, count: int, rhs: Floats, out: Floats) -> None:
     """Solve ``gram[free, free] x = rhs[free]`` into ``out[:count]``.
 
     A pivot lost to rounding is replaced by ``RIDGE``: on a singular Gram this is one step of the
@@ -50,7 +57,7 @@ def solve_free(gram, free, count, rhs, out):
 
 
 @njit(cache=True, nogil=True)
-def sweep(gram, z, gradient, lo, hi):
+def sweep(gram: Floats, z: Floats, gradient: Floats, lo: Floats, hi: Floats) -> None:
     """One pass of coordinate descent; ``gradient`` is half the gradient and is kept up to date."""
     n = z.shape[0]
     for i in range(n):
@@ -63,7 +70,7 @@ def sweep(gram, z, gradient, lo, hi):
 
 
 @njit(cache=True, nogil=True)
-def minimise_in_box(gram, target, lo, hi):
+def minimise_in_box(gram: Floats, target: Floats, lo: Floats, hi: Floats) -> Floats:
     """Minimise ``(z-target)^T gram (z-target)`` over ``lo <= z <= hi``, all (n,).
 
     Coordinate sweeps guess which codes lie on an end of the box; an active-set method (as BVLS:
@@ -135,7 +142,7 @@ def minimise_in_box(gram, target, lo, hi):
 
 
 @njit(cache=True, nogil=True)
-def minimise_in_boxes(gram, targets, lo, hi):
+def minimise_in_boxes(gram: Floats, targets: Floats, lo: Floats, hi: Floats) -> Floats:
     """``minimise_in_box`` for every row of ``targets``, ``lo`` and ``hi`` (channels, n)."""
     out = np.empty_like(targets)
     for c in range(targets.shape[0]):

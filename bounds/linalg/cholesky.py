@@ -1,7 +1,9 @@
 """Dense kernels on small contiguous matrices: factor, solve, invert, multiply, longest step.
 
 Loops run along rows, four updates at a time: they vectorise without reassociating any sum, so
-results do not depend on threads or on a BLAS.
+results do not depend on threads or on a BLAS. ``ldl`` has what pruning needs instead: factors in
+place of leading blocks. ``definite`` has a third, plain Cholesky, for proofs alone: whoever checks
+a bound need not read this one.
 """
 
 from __future__ import annotations
@@ -9,13 +11,16 @@ from __future__ import annotations
 import numpy as np
 from numba import njit
 
-NEWTON_TRIES = 3
-BISECTIONS = 2
+from bounds.linalg.forms import Floats
+
+#: Trials of a step by Newton's rule before bisection, and bisections before the first that is
+#: definite is taken: a step within a tenth of the longest costs less than a longer search saves.
+NEWTON_TRIES, BISECTIONS = 3, 2
 PIVOT = 1e-15  # smallest pivot, relative to the diagonal, that is told from rounding
 
 
 @njit(cache=True, nogil=True)
-def factor_upper(matrix, factor):
+def factor_upper(matrix: Floats, factor: Floats) -> int:
     """Cholesky ``factor^T factor = matrix``, upper triangles only.
 
     Returns n, or the index of the first pivot that is not positive (it stays in ``factor``).
@@ -53,7 +58,7 @@ def factor_upper(matrix, factor):
 
 
 @njit(cache=True, nogil=True)
-def solve_upper(factor, x):
+def solve_upper(factor: Floats, x: Floats) -> None:
     """Solve ``factor^T factor x = rhs`` in place."""
     n = x.shape[0]
     for k in range(n):
@@ -69,7 +74,7 @@ def solve_upper(factor, x):
 
 
 @njit(cache=True, nogil=True)
-def invert_factor(factor, work, inverse):
+def invert_factor(factor: Floats, work: Floats, inverse: Floats) -> None:
     """``(factor^T factor)^-1 = Y^T Y`` with ``Y = factor^-T`` (in ``work``), row by row."""
     n = factor.shape[0]
     for j in range(n):
@@ -119,7 +124,7 @@ def invert_factor(factor, work, inverse):
 
 
 @njit(cache=True, nogil=True)
-def multiply(left, right, out):
+def multiply(left: Floats, right: Floats, out: Floats) -> None:
     """``out = left @ right``, square."""
     n = left.shape[0]
     for i in range(n):
@@ -144,7 +149,7 @@ def multiply(left, right, out):
 
 
 @njit(cache=True, nogil=True)
-def inner(left, right):
+def inner(left: Floats, right: Floats) -> float:
     """``sum(left * right)`` in four interleaved sums."""
     rows, n = left.shape
     a = b = c = d = 0.0
@@ -163,7 +168,7 @@ def inner(left, right):
 
 
 @njit(cache=True, nogil=True)
-def negative_direction(factor, pivot, direction):
+def negative_direction(factor: Floats, pivot: int, direction: Floats) -> None:
     """After a failure at ``pivot``: a vector (zero beyond) along which the matrix is not PD."""
     direction[pivot] = 1.0
     for k in range(pivot - 1, -1, -1):
@@ -174,7 +179,16 @@ def negative_direction(factor, pivot, direction):
 
 
 @njit(cache=True, nogil=True)
-def longest_step(base, move, share, tries, guess, trial, factor, direction):
+def longest_step(
+    base: Floats,
+    move: Floats,
+    share: float,
+    tries: int,
+    guess: bool,
+    trial: Floats,
+    factor: Floats,
+    direction: Floats,
+) -> float:
     """A step keeping ``base + step * move`` definite: 1, or ``share`` of the way to the boundary.
 
     Each failed Cholesky yields a direction of negative curvature and with it an upper bound on the

@@ -17,7 +17,7 @@ from bounds.linalg.definite import power_of_two_balance
 
 Floats = NDArray[np.float64]
 
-UNIT = 2.0**-53
+UNIT = 2.0**-53  # unit roundoff of doubles
 #: Covers the rounding of norms, which are sums of up to 1e8 non-negative numbers.
 NORM = 1.0 + 1e-7
 

@@ -7,11 +7,10 @@ best least-squares weights lie inside, it changes nothing.
 from __future__ import annotations
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
 
+from bounds.linalg.boxqp import box_minimiser
 from bounds.linalg.forms import form, rounding_factor
-from bounds.linalg.ldl import factor_definite, solve_factored
 from bounds.problem.gram import Floats
 from bounds.problem.sparsity import Box
 from bounds.pruning.reduced import Ints, Mask, ReducedProblem
@@ -42,9 +41,10 @@ def box_refit(
     result = balanced.copy()
     outside = ((balanced < low) | (balanced > high)).any(axis=1)
     for i in np.flatnonzero(outside):
-        result[i] = _descend(
-            reduced.gram, reduced.weights[rows[i]], masks[i], balanced[i], low[i], high[i]
-        )
+        # On a support the error is that of its own Gram around the unboxed fit, plus a constant.
+        on = np.flatnonzero(masks[i])
+        block = np.ascontiguousarray(reduced.gram[np.ix_(on, on)])
+        result[i, on] = box_minimiser(block, balanced[i, on], low[i, on], high[i, on])
     return result
 
 
@@ -73,80 +73,3 @@ def _fall(slope: NDArray, room: NDArray, eigen: float) -> NDArray:
     """The most that ``slope d - eigen d^2`` can be for ``0 <= d <= room``, all not negative."""
     step = np.minimum(slope / (2 * np.longdouble(eigen)), np.maximum(room, 0))
     return step * slope
-
-
-@njit(cache=True, nogil=True)
-def _descend(
-    gram: Floats, target: Floats, mask: Mask, start: Floats, low: Floats, high: Floats
-) -> Floats:
-    """Boxed least squares on one support: sweeps find what binds, Newton steps the rest."""
-    m = target.size
-    v = np.zeros(m)
-    for i in range(m):
-        if mask[i]:
-            v[i] = min(max(start[i], low[i]), high[i])
-    slope = np.zeros(m)
-    free = np.empty(m, np.int64)
-    block, step = np.empty((m, m)), np.empty(m)
-    for _ in range(10 * m):
-        _slopes(gram, target, v, slope)
-        for _ in range(3):
-            for i in range(m):
-                if not mask[i]:
-                    continue
-                new = min(max(v[i] - slope[i] / gram[i, i], low[i]), high[i])
-                change = new - v[i]
-                if change != 0.0:
-                    v[i] = new
-                    for j in range(m):
-                        slope[j] += gram[i, j] * change
-        count = 0
-        for i in range(m):
-            pushed = (v[i] == low[i] and slope[i] >= 0.0) or (v[i] == high[i] and slope[i] <= 0.0)
-            if mask[i] and not pushed:
-                free[count] = i
-                count += 1
-        whole = True
-        for _ in range(2):  # the second is for the digits
-            _slopes(gram, target, v, slope)
-            for a in range(count):
-                step[a] = -slope[free[a]]
-                for b in range(a, count):
-                    block[a, b] = gram[free[a], free[b]]
-            if not factor_definite(block, count):
-                return v
-            solve_factored(block, step, count)
-            size = 1.0
-            for a in range(count):
-                i = free[a]
-                if v[i] + step[a] > high[i]:
-                    size = min(size, (high[i] - v[i]) / step[a])
-                elif v[i] + step[a] < low[i]:
-                    size = min(size, (low[i] - v[i]) / step[a])
-            for a in range(count):
-                i = free[a]
-                v[i] = min(max(v[i] + size * step[a], low[i]), high[i])
-            whole = whole and size == 1.0
-        if whole:
-            # Free weights are at their minimum: done if no binding one is pulled back inside.
-            _slopes(gram, target, v, slope)
-            settled = True
-            for i in range(m):
-                inside = (v[i] == low[i] and slope[i] < -1e-15) or (
-                    v[i] == high[i] and slope[i] > 1e-15
-                )
-                settled = settled and not (mask[i] and inside)
-            if settled:
-                break
-    return v
-
-
-@njit(cache=True, nogil=True)
-def _slopes(gram: Floats, target: Floats, v: Floats, slope: Floats) -> None:
-    m = target.size
-    for j in range(m):
-        slope[j] = 0.0
-    for i in range(m):
-        change = v[i] - target[i]
-        for j in range(m):
-            slope[j] += gram[i, j] * change

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from bounds.linalg.definite import eigenvalue_lower_bound
 
 Floats = NDArray[np.float64]
+Integers = NDArray[np.int64]
 Extended = NDArray[np.longdouble]
 
 #: Relative shift of the diagonal tried in turn when a Gram is singular to working precision; the
@@ -37,7 +38,7 @@ class Factor:
 
 
 @njit(cache=True, nogil=True)
-def search_order(inverse):
+def search_order(inverse: Floats) -> Integers:
     """V-BLAST order: the search fixes first (last column) the input with the largest pivot."""
     n = inverse.shape[0]
     order = np.empty(n, np.int64)

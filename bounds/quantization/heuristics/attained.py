@@ -20,7 +20,10 @@ from bounds.quantization.relaxation.bound import Dual
 Floats = NDArray[np.float64]
 Problem = CodeProblem | LevelProblem
 
+#: Random roundings a channel, each descended from. Not tuned.
 SAMPLES = 50
+#: Partial code vectors kept a level. On ten real layers 99.8% of problems end within 0.1 dB of the
+#: optimum with it (docs/measured.md).
 BEAM_WIDTH = 32
 
 

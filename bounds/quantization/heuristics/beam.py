@@ -8,12 +8,18 @@ from __future__ import annotations
 
 import numpy as np
 from numba import njit
+from numpy.typing import NDArray
+
+Floats = NDArray[np.float64]
+Integers = NDArray[np.int64]
 
 CHILDREN = 4  # siblings tried of each survivor; more never entered a beam that mattered
 
 
 @njit(cache=True, nogil=True)
-def beam_codes(factor, centres, slopes, lo, hi, width):
+def beam_codes(
+    factor: Floats, centres: Floats, slopes: Floats, lo: Integers, hi: Integers, width: int
+) -> Floats:
     """Best codes (channels, n) of a beam, in the factor's order and recentred.
 
     Args: factor (n, n) upper triangular; centres, slopes (channels, n); lo, hi (channels, n) int64.

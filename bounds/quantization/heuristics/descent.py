@@ -8,13 +8,16 @@ from __future__ import annotations
 
 import numpy as np
 from numba import njit
+from numpy.typing import NDArray
 
-MAX_ROUNDS = 1000
+Floats = NDArray[np.float64]
+
+MAX_ROUNDS = 1000  # a guard: descent ends by itself, each move lowering the error
 IMPROVEMENT = 1e-12  # relative to the diagonal: keeps rounding from cycling
 
 
 @njit(cache=True, nogil=True)
-def shift_code(gram, codes, gradient, i, step):
+def shift_code(gram: Floats, codes: Floats, gradient: Floats, i: int, step: float) -> None:
     """Move code ``i`` by ``step`` and keep ``gradient = gram (codes - target)``."""
     codes[i] += step
     for j in range(codes.shape[0]):
@@ -22,7 +25,7 @@ def shift_code(gram, codes, gradient, i, step):
 
 
 @njit(cache=True, nogil=True)
-def single_moves(gram, codes, gradient, lo, hi):
+def single_moves(gram: Floats, codes: Floats, gradient: Floats, lo: float, hi: float) -> None:
     """Move single codes until none improves."""
     n = codes.shape[0]
     for _ in range(MAX_ROUNDS):
@@ -39,7 +42,7 @@ def single_moves(gram, codes, gradient, lo, hi):
 
 
 @njit(cache=True, nogil=True)
-def pair_move(gram, codes, gradient, lo, hi):
+def pair_move(gram: Floats, codes: Floats, gradient: Floats, lo: float, hi: float) -> bool:
     """Apply the best move of two codes by one step each; False if none improves."""
     n = codes.shape[0]
     best_gain, best_i, best_j, best_a, best_b = 0.0, -1, -1, 0.0, 0.0
@@ -64,7 +67,7 @@ def pair_move(gram, codes, gradient, lo, hi):
 
 
 @njit(cache=True, nogil=True)
-def descend(gram, target, codes, lo, hi):
+def descend(gram: Floats, target: Floats, codes: Floats, lo: float, hi: float) -> float:
     """Descend from ``codes`` (n,) in place; returns the error ``(z-u)^T H (z-u)`` reached."""
     gradient = gram @ (codes - target)
     for _ in range(MAX_ROUNDS):
@@ -76,7 +79,7 @@ def descend(gram, target, codes, lo, hi):
 
 
 @njit(cache=True, nogil=True)
-def descend_from(gram, targets, starts, lo, hi):
+def descend_from(gram: Floats, targets: Floats, starts: Floats, lo: float, hi: float) -> Floats:
     """Best descent of each channel over several starts.
 
     Args: gram (n, n); targets (channels, n); starts (kinds, channels, n) codes inside the box.

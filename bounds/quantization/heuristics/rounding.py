@@ -21,7 +21,7 @@ def round_to_nearest(targets: Floats, lo: int, hi: int) -> Floats:
 
 
 @njit(cache=True, nogil=True)
-def successive_rounding(factor, targets, lo, hi):
+def successive_rounding(factor: Floats, targets: Floats, lo: float, hi: float) -> Floats:
     """Babai's nearest plane, clipped: fix codes from the last column of ``factor`` to the first.
 
     Args: factor (n, n) upper triangular with ``factor^T factor = H``; targets (channels, n).
@@ -39,7 +39,9 @@ def successive_rounding(factor, targets, lo, hi):
 
 
 @njit(cache=True, nogil=True)
-def _round_block(factor, targets, pull, lo, hi, codes):
+def _round_block(
+    factor: Floats, targets: Floats, pull: Floats, lo: float, hi: float, codes: Floats
+) -> None:
     """Successive rounding inside one block; ``pull`` (channels, block) of what is fixed already."""
     channels, n = targets.shape
     for c in range(channels):

@@ -34,12 +34,12 @@ from bounds.quantization.relaxation.starting_point import (
     start_central,
 )
 
-RELATIVE_GAP = 1e-5
+RELATIVE_GAP = 1e-5  # 0.00004 dB: below what verification and printing keep
 ROUND_GAP = 1.0  # gap at which violated cuts are looked for: early, while entering is cheap
 ROUND_SHRINK = 0.1  # and that gap shrinks from round to round
 SMALLEST_GAP = 1e-11  # of the rounded point's error: a bound below that is as good as zero
-CUT_VIOLATION = 1e-3
-ROUNDING = 2.0**-53
+CUT_VIOLATION = 1e-3  # of a quarter, the most a cut can be violated by
+ROUNDING = 2.0**-53  # unit roundoff of doubles
 #: No levels are named: codes are integers.
 INTEGERS = np.empty(0)
 

@@ -20,7 +20,10 @@ from bounds.quantization.relaxation.lifted import (
     row_products,
 )
 
+#: Share of the room left in the dual that new cuts' multipliers take: nearer one they start at the
+#: boundary, nearer zero they start without effect.
 NEW_CUT_SHARE = 0.7
+#: Passes of the first multipliers: each weighs the box with the stiffness of the pass before.
 START_PASSES = 3
 
 

@@ -27,7 +27,10 @@ from bounds.quantization.search.shifted import PROBES, Shifted, shifts
 
 Floats = NDArray[np.float64]
 
+#: Nodes between looks at the clock: some 50 ms.
 SLICE_NODES = 1_000_000
+#: Beams of a hard channel, whose tree a better incumbent shrinks: at once, and once the search has
+#: shown that it will take long (a wide beam may cost a twentieth of what is left).
 BEAM_WIDTH, WIDE_BEAM = 128, 4096
 #: The first walk shows how fast this problem is walked and how far its tree is from the estimate,
 #: the next the same for a larger tree; those after it use up what is left.

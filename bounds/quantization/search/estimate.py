@@ -7,6 +7,8 @@ from numba import njit
 
 from bounds.quantization.search.enumeration import Quadratic
 
+#: Power of the volume by which children are drawn. The estimate is unbiased whatever this is; it
+#: decides the spread: at one, dives crowd into the largest subtrees, at zero most die early.
 EXPONENT = 0.3
 
 

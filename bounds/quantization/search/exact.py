@@ -33,6 +33,8 @@ from bounds.quantization.search.shared import Shared, share, unshared
 
 Floats = NDArray[np.float64]
 
+#: Nodes, some 10 ms, that a channel is walked for before it gets multipliers of its own, a beam and
+#: an estimate, which take milliseconds too.
 EASY_NODES = 300_000
 #: In a chunk whose trees a reduced basis shrinks, only the easiest are walked without it.
 STIFF_NODES = 20_000

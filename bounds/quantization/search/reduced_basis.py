@@ -52,7 +52,7 @@ class Basis:
 
 
 @njit(cache=True, nogil=True)
-def swap_columns(r, columns, inverse, k):
+def swap_columns(r: Floats, columns: Integers, inverse: Integers, k: int) -> None:
     """Swap columns k-1 and k, and make ``r`` upper triangular again by one Givens rotation."""
     n = r.shape[0]
     for i in range(k + 1):
@@ -73,7 +73,7 @@ def swap_columns(r, columns, inverse, k):
 
 
 @njit(cache=True, nogil=True)
-def shorten_column(r, columns, inverse, k, largest):
+def shorten_column(r: Floats, columns: Integers, inverse: Integers, k: int, largest: int) -> int:
     """Subtract the nearest integer multiples of earlier columns; how many there were, or -1.
 
     -1: an entry would pass ``largest``; the column is left half done, a basis all the same.
@@ -103,7 +103,9 @@ def shorten_column(r, columns, inverse, k, largest):
 
 
 @njit(cache=True, nogil=True)
-def reduce_columns(r, columns, inverse, delta, largest):
+def reduce_columns(
+    r: Floats, columns: Integers, inverse: Integers, delta: float, largest: int
+) -> int:
     """LLL on the columns of upper triangular ``r`` (n, n), all three in place; changes made.
 
     Args: columns, inverse: (n, n) int64, the basis so far and its inverse.
