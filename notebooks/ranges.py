@@ -97,7 +97,7 @@ won = Counter(pair.verdict.winner for pair in pairs)
 margins = {bits: [p.verdict.margin for p in pairs if p.bits == bits] for bits in widths}
 closest = min(pairs, key=lambda pair: pair.verdict.margin)
 gap = {
-    name: np.median([known(pair).snr_optimum - known(pair).snr_reached for pair in pairs])
+    name: np.median([known(pair).snr_optimum - known(pair).snr_heuristic for pair in pairs])
     for name, known in (
         ("quantization", lambda p: p.quantization),
         ("pruning", lambda p: p.pruning),

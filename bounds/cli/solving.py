@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
     from bounds.certificate import Solved
     from bounds.problem.range import Range
-    from bounds.study.run.solving import Piece
+    from bounds.study.run.solving import ChunkProblem
     from layers.dump.file import Chunk, LayerDump
 
 
@@ -72,19 +72,25 @@ def solve(
     if certificate is not None:
         check_certifiable(certificate, groups, box, grid)
     stopped = False
-    results: list[tuple[Piece, Range]] = []
+    results: list[tuple[ChunkProblem, Range]] = []
     with following("channels") as follow:
         from bounds.problem.gram import round_weights
         from bounds.problem.sparsity import choose_keep
-        from bounds.study.run.gridded import layer_grid, quantize_on, true_bits
-        from bounds.study.run.solving import Piece, prune, quantize
+        from bounds.study.run.solving import (
+            ChunkProblem,
+            layer_grid,
+            prune,
+            quantize,
+            quantize_on,
+            true_bits,
+        )
         from layers.dump.file import read_dump
 
         layer = read_dump(dump)
         picked = _pick(layer, chunk, channel, size)
         total, done = sum(len(channels) for _, channels in picked), 0
         for part, channels in picked:
-            piece = Piece(part, round_weights(part.weights, rounding), channels)
+            piece = ChunkProblem(part, round_weights(part.weights, rounding), channels)
 
             def progress(more: int, done: int = done) -> None:
                 follow(done + more, total)
@@ -204,7 +210,7 @@ def check_certifiable(
     load_verifier()
 
 
-def _solved(piece: Piece, found: Range, rounding: str, pairs: int) -> Solved:
+def _solved(piece: ChunkProblem, found: Range, rounding: str, pairs: int) -> Solved:
     """What a certificate is made of."""
     from bounds.certificate import Solved
     from bounds.problem.grid import Grid
@@ -218,7 +224,7 @@ def _solved(piece: Piece, found: Range, rounding: str, pairs: int) -> Solved:
     return Solved(chunk, piece.channels, found, keep=constraint.keep, rounding=rounding)
 
 
-def _table(results: list[tuple[Piece, Range]]) -> Table:
+def _table(results: list[tuple[ChunkProblem, Range]]) -> Table:
     """A line a chunk, and one for all of them."""
     from rich.box import SIMPLE_HEAD
     from rich.table import Table

@@ -8,6 +8,9 @@ from __future__ import annotations
 
 import numpy as np
 from numba import njit
+from numpy.typing import ArrayLike, NDArray
+
+Floats = NDArray[np.float64]
 
 SWEEPS = 3
 ROUNDS_PER_CODE = 4
@@ -51,7 +54,7 @@ def sweep(gram, z, gradient, lo, hi):
     """One pass of coordinate descent; ``gradient`` is half the gradient and is kept up to date."""
     n = z.shape[0]
     for i in range(n):
-        target = min(max(z[i] - gradient[i] / gram[i, i], lo), hi)
+        target = min(max(z[i] - gradient[i] / gram[i, i], lo[i]), hi[i])
         step = target - z[i]
         if step != 0.0:
             z[i] = target
@@ -60,8 +63,8 @@ def sweep(gram, z, gradient, lo, hi):
 
 
 @njit(cache=True, nogil=True)
-def box_minimiser(gram, target, lo, hi):
-    """Minimise ``(z-target)^T gram (z-target)`` over the box ``[lo, hi]^n`` (n,).
+def minimise_in_box(gram, target, lo, hi):
+    """Minimise ``(z-target)^T gram (z-target)`` over ``lo <= z <= hi``, all (n,).
 
     Coordinate sweeps guess which codes lie on an end of the box; an active-set method (as BVLS:
     Stark & Parker, Comput. Stat. 10, 1995) makes it precise. The result is always in the box; how
@@ -95,17 +98,18 @@ def box_minimiser(gram, target, lo, hi):
             blocking = -1
             for a in range(count):
                 i = free[a]
-                if z[i] + move[a] > hi and (hi - z[i]) < longest * move[a]:
-                    longest = (hi - z[i]) / move[a]
+                if z[i] + move[a] > hi[i] and (hi[i] - z[i]) < longest * move[a]:
+                    longest = (hi[i] - z[i]) / move[a]
                     blocking = i
-                elif z[i] + move[a] < lo and (lo - z[i]) > longest * move[a]:
-                    longest = (lo - z[i]) / move[a]
+                elif z[i] + move[a] < lo[i] and (lo[i] - z[i]) > longest * move[a]:
+                    longest = (lo[i] - z[i]) / move[a]
                     blocking = i
             for a in range(count):
                 i = free[a]
-                z[i] = min(max(z[i] + longest * move[a], lo), hi)
+                z[i] = min(max(z[i] + longest * move[a], lo[i]), hi[i])
             if blocking >= 0:
-                z[blocking] = hi if z[blocking] - lo > hi - z[blocking] else lo
+                low, high = lo[blocking], hi[blocking]
+                z[blocking] = high if z[blocking] - low > high - z[blocking] else low
                 is_free[blocking] = False
                 continue
             gradient = gram @ (z - target)
@@ -120,7 +124,7 @@ def box_minimiser(gram, target, lo, hi):
         steepest = RELEASE
         for i in range(n):
             if not is_free[i]:
-                outward = -gradient[i] if z[i] == lo else gradient[i]
+                outward = -gradient[i] if z[i] == lo[i] else gradient[i]
                 if outward > steepest * gram[i, i]:
                     steepest = outward / gram[i, i]
                     release = i
@@ -131,9 +135,27 @@ def box_minimiser(gram, target, lo, hi):
 
 
 @njit(cache=True, nogil=True)
-def box_minimisers(gram, targets, lo, hi):
-    """``box_minimiser`` for every row of ``targets`` (channels, n)."""
+def minimise_in_boxes(gram, targets, lo, hi):
+    """``minimise_in_box`` for every row of ``targets``, ``lo`` and ``hi`` (channels, n)."""
     out = np.empty_like(targets)
     for c in range(targets.shape[0]):
-        out[c] = box_minimiser(gram, targets[c], lo, hi)
+        out[c] = minimise_in_box(gram, targets[c], lo[c], hi[c])
     return out
+
+
+def box_minimisers(gram: Floats, targets: NDArray, lo: ArrayLike, hi: ArrayLike) -> Floats:
+    """The minimisers (channels, n) for ``targets`` (channels, n).
+
+    Args:
+        gram: (n, n); lo, hi: ends of the box, numbers or anything that broadcasts to the targets.
+    """
+    low, high = (
+        np.ascontiguousarray(np.broadcast_to(np.asarray(end, np.float64), targets.shape))
+        for end in (lo, hi)
+    )
+    return minimise_in_boxes(gram, np.ascontiguousarray(targets), low, high)
+
+
+def box_minimiser(gram: Floats, target: NDArray, lo: ArrayLike, hi: ArrayLike) -> Floats:
+    """The minimiser (n,) for one ``target`` (n,)."""
+    return box_minimisers(gram, target[None, :], lo, hi)[0]

@@ -81,8 +81,9 @@ class Method:
 
 
 def _quantization(name: str, **more) -> Method:
+    takes = frozenset({"groups", "zero", "levels"}) | more.pop("takes", frozenset())
     run = f"bounds.quantization.attempts:{name.replace('-', '_')}"
-    return Method(name, QUANTIZATION, run, **more)
+    return Method(name, QUANTIZATION, run, takes=takes, **more)
 
 
 def _pruning(name: str, **more) -> Method:

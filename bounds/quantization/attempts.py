@@ -8,16 +8,23 @@ from dataclasses import replace
 import numpy as np
 from numpy.typing import NDArray
 
-from bounds.errors import SolverError
+from bounds.errors import MethodError, SolverError
 from bounds.problem.attempt import Attempt, Options
 from bounds.problem.gram import Problem
 from bounds.problem.grid import Grid
-from bounds.quantization.codes import CodeProblem, make_codes
+from bounds.quantization.codes import CodeProblem, has_codes, make_codes
 from bounds.quantization.heuristics import attained
+from bounds.quantization.levels import LevelProblem, make_levels
 from bounds.quantization.relaxation.bound import Dual, solve_channel, solve_channel_scs
 from bounds.quantization.search.exact import search
 
 Floats = NDArray[np.float64]
+Codes = CodeProblem | LevelProblem
+
+
+def normalised(problem: Problem, grid: Grid) -> Codes:
+    """The problem in codes where one step a channel allows it, else in levels."""
+    return make_codes(problem, grid) if has_codes(grid) else make_levels(problem, grid)
 
 
 def rtn(problem: Problem, grid: Grid, options: Options) -> Attempt:
@@ -57,7 +64,7 @@ def sdp_scs(problem: Problem, grid: Grid, options: Options) -> Attempt:
 
 def exact(problem: Problem, grid: Grid, options: Options) -> Attempt:
     """Search until every channel is proven or at a limit."""
-    codes = make_codes(problem, grid)
+    codes = normalised(problem, grid)
     if codes.features == 0:
         return _all_dead(codes)
     found = search(codes, attained.descent(codes), options.limits)
@@ -65,23 +72,27 @@ def exact(problem: Problem, grid: Grid, options: Options) -> Attempt:
     return Attempt(solution, found.lower, found.finished, found.nodes, found.proof)
 
 
-def _attained(problem: Problem, grid: Grid, rounding: Callable[[CodeProblem], Floats]) -> Attempt:
-    codes = make_codes(problem, grid)
+def _attained(problem: Problem, grid: Grid, rounding: Callable[[Codes], Floats]) -> Attempt:
+    codes = normalised(problem, grid)
     if codes.features == 0:
         return _all_dead(codes)
     return Attempt(codes.full_weights(rounding(codes)))
 
 
-def _all_dead(codes: CodeProblem) -> Attempt:
+def _all_dead(codes: Codes) -> Attempt:
     """Every input is dead: nothing can be lost."""
     return Attempt(codes.full_weights(codes.targets), finished=True)
 
 
-def _own_dual(codes: CodeProblem, c: int, options: Options) -> Dual:
+def _own_dual(codes: Codes, c: int, options: Options) -> Dual:
+    if options.pairs and isinstance(codes, LevelProblem):
+        raise MethodError(
+            "pairs is for integers of one step a channel, not for groups or other levels"
+        )
     return solve_channel(codes, c, pairs=options.pairs)
 
 
-def _scs_dual(codes: CodeProblem, c: int, options: Options) -> Dual:
+def _scs_dual(codes: Codes, c: int, options: Options) -> Dual:
     return solve_channel_scs(codes, c, options.limits.seconds)
 
 
@@ -89,14 +100,14 @@ def _relaxed(
     problem: Problem,
     grid: Grid,
     options: Options,
-    dual_of: Callable[[CodeProblem, int, Options], Dual],
+    dual_of: Callable[[Codes, int, Options], Dual],
     rounding: bool,
 ) -> Attempt:
     """Verified bounds of a relaxation, beside codes of descent or better ones.
 
     A channel on which a solver gives nothing keeps the lower bound 0, and a note says why.
     """
-    codes = make_codes(problem, grid)
+    codes = normalised(problem, grid)
     if codes.features == 0:
         return _all_dead(codes)
     found = attained.descent(codes)

@@ -53,7 +53,7 @@ def centre(
     size = 2 * (np.abs(offsets).astype(np.float64) @ absolute) + VANISHED
     reach = np.abs(offsets) + 1
     # offsets carry the rounding of w / s, far above their own last digits for weights on the grid
-    wobble = np.finfo(wide).eps * (np.abs(point) + 2 * np.abs(offsets))
+    wobble = np.finfo(wide).eps * (np.abs(point - codes.zero[:, None]) + 2 * np.abs(offsets))
     drift = 2 * (wobble.astype(np.float64) @ absolute) + VANISHED
     value = value - ((size + drift) * wobble).sum(axis=1)
     if np.any(multiplier):

@@ -1,8 +1,9 @@
 """One quantization problem in codes: integers in a box, normalised without rounding.
 
 With ``v = s z`` the error is ``s^2 h (z-u)^T H (z-u)``, ``u = w / s``, ``H = G / h`` and ``h`` a
-power of two that brings the mean diagonal of ``H`` near one. Dead inputs are left out; their codes
-are the nearest ones to their weights and cost nothing.
+power of two that brings the mean diagonal of ``H`` near one. A zero point, an integer, only moves
+the target: with ``v = s (z - zero)``, ``u = w / s + zero``. Dead inputs are left out; their codes
+are the nearest ones to their weights and cost nothing. Other grids are ``levels.LevelProblem``'s.
 """
 
 from __future__ import annotations
@@ -22,6 +23,9 @@ from bounds.quantization.factor import Factor, factorise
 Floats = NDArray[np.float64]
 Extended = NDArray[np.longdouble]
 
+#: Whole zero points up to here leave all digits to the codes.
+MOST_ZERO = 2.0**20
+
 
 @dataclass(frozen=True)
 class CodeProblem:
@@ -31,7 +35,8 @@ class CodeProblem:
         gram: (n, n) ``H``, exactly the problem's Gram over the power of two ``unit``.
         weights: (channels, n); scale: (channels,) the grid step.
         lo, hi: smallest and largest code.
-        targets: (channels, n) ``w / s`` rounded.
+        targets: (channels, n) ``w / s + zero`` rounded.
+        zero: (channels,) integers.
     """
 
     problem: Problem
@@ -42,6 +47,7 @@ class CodeProblem:
     lo: int
     hi: int
     targets: Floats
+    zero: Floats
 
     @property
     def channels(self) -> int:
@@ -73,6 +79,7 @@ class CodeProblem:
             weights=self.weights[pick],
             scale=self.scale[pick],
             targets=self.targets[pick],
+            zero=self.zero[pick],
         )
         if "start" in vars(self):
             vars(single)["start"] = self.start[pick]
@@ -82,7 +89,8 @@ class CodeProblem:
 
     def errors(self, codes: Floats) -> Floats:
         """True errors (channels,) of codes (channels, n), rounded outward."""
-        return grid_errors(self.gram * self.unit, self.weights, codes, self.scale)
+        above = codes - self.zero[:, None]  # exact: integers
+        return grid_errors(self.gram * self.unit, self.weights, above, self.scale)
 
     def costs(self, codes: Floats) -> Extended:
         """Errors in normalised units, extended precision, not rounded outward."""
@@ -90,9 +98,14 @@ class CodeProblem:
         return ((difference @ self.gram.astype(np.longdouble)) * difference).sum(axis=1)
 
     def offsets(self, codes: Floats) -> Extended:
-        """``z - w / s`` in extended precision, (channels, n)."""
+        """``z - zero - w / s`` in extended precision, (channels, n)."""
         exact = self.weights.astype(np.longdouble) / self.scale[:, None].astype(np.longdouble)
-        return codes.astype(np.longdouble) - exact
+        wide = np.longdouble
+        return codes.astype(wide) - self.zero.astype(wide)[:, None] - exact
+
+    def steps_of(self, c: int) -> tuple[float, float]:
+        """Step and zero point of channel ``c``."""
+        return float(self.scale[c]), float(self.zero[c])
 
     def to_error(self, normalised: Extended) -> Extended:
         """Normalised values (channels,) in the unit of the energy."""
@@ -101,26 +114,34 @@ class CodeProblem:
 
     def full_codes(self, codes: Floats) -> Floats:
         """Codes (channels, all inputs), the dead inputs rounded to nearest."""
-        full = np.clip(np.rint(self.problem.weights / self.scale[:, None]), self.lo, self.hi)
+        targets = self.problem.weights / self.scale[:, None] + self.zero[:, None]
+        full = np.clip(np.rint(targets), self.lo, self.hi)
         full[:, self.problem.live] = codes
         return full
 
     def full_weights(self, codes: Floats) -> Floats:
         """Quantized weights (channels, all inputs) with the dead inputs rounded to nearest."""
-        return self.full_codes(codes) * self.scale[:, None]
+        return (self.full_codes(codes) - self.zero[:, None]) * self.scale[:, None]
 
 
 def make_codes(problem: Problem, grid: Grid) -> CodeProblem:
-    """Normalise a problem on ``grid``."""
+    """Normalise a problem on a grid of integers, one step and one whole zero point a channel."""
     scale, lo, hi = grid.steps(problem.channels), int(grid.lo), int(grid.hi)
+    zero = grid.zeros(problem.channels)
     live = problem.live
     gram = np.ascontiguousarray(problem.gram[np.ix_(live, live)])
     unit = float(np.exp2(np.round(np.log2(np.diag(gram).mean())))) if live.any() else 1.0
     weights = np.ascontiguousarray(problem.weights[:, live])
     with np.errstate(over="ignore", under="ignore"):
         normal = gram / unit
-        targets = weights / scale[:, None]
+        targets = weights / scale[:, None] + zero[:, None]
         exact = (normal * unit == gram).all()
     if not exact:
         raise ProblemError("inputs differ in size by more than float64 can hold; rescale the gram")
-    return CodeProblem(problem, normal, unit, weights, scale, lo, hi, targets)
+    return CodeProblem(problem, normal, unit, weights, scale, lo, hi, targets, zero)
+
+
+def has_codes(grid: Grid) -> bool:
+    """Whether ``make_codes`` is for this grid."""
+    whole = (grid.zero == np.rint(grid.zero)).all() and (np.abs(grid.zero) <= MOST_ZERO).all()
+    return bool(grid.uniform_levels and not grid.grouped and whole)

@@ -73,8 +73,11 @@ def extended_cholesky(matrix: Extended) -> Extended | None:
     return factor
 
 
-def factorise(matrix: Floats | Extended) -> Factor:
+def factorise(matrix: Floats | Extended, sizes: Floats | None = None) -> Factor:
     """Order and factor a positive semidefinite matrix (n, n) with non-zero diagonal.
+
+    ``sizes`` (n,), where inputs are of different units: the order is that of
+    ``diag(sizes) matrix diag(sizes)``.
 
     A singular matrix is shifted by the smallest of ``SHIFTS`` (relative to its largest diagonal
     entry) that lets it be factored; the caller subtracts what the shift can add to an error.
@@ -90,7 +93,8 @@ def factorise(matrix: Floats | Extended) -> Factor:
         smallest = eigenvalue_lower_bound(shifted) - 2.0**-52 * (top + shift)
         if smallest <= 0 and relative < SHIFTS[-1]:
             continue  # not even verified positive definite: factor a larger shift instead
-        order = search_order(np.linalg.inv(shifted))
+        inverse = np.linalg.inv(shifted)
+        order = search_order(inverse if sizes is None else inverse / np.outer(sizes, sizes))
         exact = np.asarray(matrix, np.longdouble)[np.ix_(order, order)]
         factor = extended_cholesky(exact + np.longdouble(shift) * np.eye(n, dtype=np.longdouble))
         if factor is not None:
@@ -101,7 +105,7 @@ def factorise(matrix: Floats | Extended) -> Factor:
 
 
 def walk_slack(
-    factor: Factor, cost: Floats, radius_squared: Floats, entry: Floats, width: float
+    factor: Factor, cost: Floats, radius_squared: Floats, entry: Floats, width: Floats | float
 ) -> Floats:
     """How far a search's own cost can be from the true one, per channel.
 

@@ -19,7 +19,8 @@ from dataclasses import dataclass
 
 from bounds.problem.methods import PRUNING, QUANTIZATION
 from bounds.problem.storage import pruning_bits, quantization_bits
-from bounds.results.ranges import Known, Pair, Row, chunk_pairs, group_rows, known
+from bounds.results.ranges import BestKnown, Pair, best_known, chunk_pairs, group_rows
+from bounds.results.row import Row
 
 #: How storage is counted: values alone (the paper's), mask at its entropy, mask at 1 bit a weight.
 VALUES, ENTROPY, BITMASK = "values", "entropy", "bitmask"
@@ -35,7 +36,7 @@ class Level:
 
     k: float
     features: int
-    known: Known
+    known: BestKnown
 
     def storage(self, account: str) -> float:
         """True bits a weight."""
@@ -60,7 +61,7 @@ def pairs_at(rows: Iterable[Row], account: str) -> list[Pair]:
     for (source, layer, chunk, bits, problem), group in group_rows(rows).items():
         row = group[0]
         if problem == PRUNING:
-            level = Level(row["k"], row["features"], known(group))
+            level = Level(row.kept, row.features, best_known(group))
             levels.setdefault((source, layer, chunk), []).append(level)
         else:
             budgets[source, layer, chunk, bits] = true_bits(row)
@@ -89,10 +90,10 @@ def true_bits(row: Row) -> float:
     A rule for the scale that ends in ``-channel`` has one scale per channel of a chunk; any other
     has one per chunk, shared by all channels of the layer whether the study solved them or not.
     """
-    if row["problem"] != QUANTIZATION:
-        return pruning_bits(1 - row["k"] / row["features"])
-    shared = 1 if row["rule"].endswith("-channel") else row["channel_total"]
-    return quantization_bits(row["bits"], row["features"] * shared)
+    if row.problem != QUANTIZATION:
+        return pruning_bits(1 - row.kept / row.features)
+    shared = 1 if row.rule.endswith("-channel") else row.channel_total
+    return quantization_bits(row.bits, row.features * shared)
 
 
 def most_kept(features: int, budget: float, account: str) -> int:
@@ -105,7 +106,7 @@ def most_kept(features: int, budget: float, account: str) -> int:
     return next(fitting, 0)
 
 
-def within(levels: Sequence[Level], budget: float, account: str) -> Known:
+def within(levels: Sequence[Level], budget: float, account: str) -> BestKnown:
     """What levels of one chunk know about pruning within ``budget`` true bits a weight."""
     features = levels[0].features
     most = most_kept(features, budget, account)
@@ -114,14 +115,14 @@ def within(levels: Sequence[Level], budget: float, account: str) -> Known:
     same = [level.known for level in levels if level.k == most]
     energy, channels = levels[0].known.energy, levels[0].known.channels
     if most == 0:  # all is pruned: the whole energy is lost, and that is exact
-        return Known(energy, energy, energy, energy, energy, channels, channels, 0)
+        return BestKnown(energy, energy, energy, energy, energy, channels, channels, 0)
     exact = same[0].exact if same else 0
-    return Known(
+    return BestKnown(
         energy=energy,
         lower=max((k.lower for k in above), default=0.0),
         upper=min((k.upper for k in fitting), default=energy),
-        relaxed=max((k.relaxed for k in above), default=0.0),
-        reached=min((k.reached for k in fitting), default=energy),
+        relaxation_bound=max((k.relaxation_bound for k in above), default=0.0),
+        heuristic_error=min((k.heuristic_error for k in fitting), default=energy),
         channels=channels,
         exact=exact,
         certified=max((k.exact + k.certified for k in above), default=exact) - exact,

@@ -5,25 +5,24 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from bounds.errors import StudyError
 from bounds.problem.methods import PRUNING, QUANTIZATION, searches
 from bounds.problem.range import Bounded, snr
-from bounds.results.table import read_results
+from bounds.results.row import Row
+from bounds.results.table import as_rows, read_results
 from bounds.results.verdicts import Verdict, decide
-
-Row = dict[str, Any]
 
 
 @dataclass(frozen=True)
-class Known(Bounded):
+class BestKnown(Bounded):
     """What the methods of a study know about one problem; errors in the unit of the energy.
 
     Attributes:
         energy: summed over channels, as are all errors here.
         lower, upper: largest error proven and smallest attained, by any method.
-        relaxed, reached: the same by the methods that do not search (all, if there are none).
+        relaxation_bound, heuristic_error: the same by the methods that do not search (all, if
+            there are none).
         channels: how many channel problems these are.
         exact, certified: how many of them the methods settled, or proved something about.
     """
@@ -31,27 +30,27 @@ class Known(Bounded):
     energy: float
     lower: float
     upper: float
-    relaxed: float
-    reached: float
+    relaxation_bound: float
+    heuristic_error: float
     channels: int
     exact: int
     certified: int
 
-    def __add__(self, other: Known) -> Known:
+    def __add__(self, other: BestKnown) -> BestKnown:
         """Sums over chunks, each compressed by itself."""
-        return Known(
+        return BestKnown(
             *(a + b for a, b in zip(vars(self).values(), vars(other).values(), strict=True))
         )
 
     @property
-    def snr_relaxed(self) -> float:
+    def snr_relaxation(self) -> float:
         """SNR bound in dB without search."""
-        return snr(self.energy, self.relaxed)
+        return snr(self.energy, self.relaxation_bound)
 
     @property
-    def snr_reached(self) -> float:
+    def snr_heuristic(self) -> float:
         """SNR in dB attained without search."""
-        return snr(self.energy, self.reached)
+        return snr(self.energy, self.heuristic_error)
 
     @property
     def snr_optimum(self) -> float:
@@ -72,8 +71,8 @@ class Pair:
     chunk: int | None
     chunks: int
     bits: int
-    quantization: Known
-    pruning: Known
+    quantization: BestKnown
+    pruning: BestKnown
 
     @property
     def verdict(self) -> Verdict:
@@ -83,7 +82,7 @@ class Pair:
 
 
 def load_rows(path: str | Path) -> list[Row]:
-    """The rows of a study's results, with the columns of ``bounds.results.table.SCHEMA``.
+    """The rows of a study's results.
 
     Args:
         path: ``results.parquet`` or its folder.
@@ -94,7 +93,7 @@ def load_rows(path: str | Path) -> list[Row]:
     table, _ = read_results(Path(path))
     if table.num_rows == 0:
         raise StudyError(f"{path} has no rows: every task failed, see failures.json beside it")
-    return table.to_pylist()
+    return as_rows(table)
 
 
 def chunk_pairs(rows: Iterable[Row]) -> list[Pair]:
@@ -109,8 +108,8 @@ def chunk_pairs(rows: Iterable[Row]) -> list[Pair]:
             chunk=chunk,
             chunks=1,
             bits=bits,
-            quantization=known(found[QUANTIZATION]),
-            pruning=known(found[PRUNING]),
+            quantization=best_known(found[QUANTIZATION]),
+            pruning=best_known(found[PRUNING]),
         )
         for (source, layer, chunk, bits), found in groups.items()
         if QUANTIZATION in found and PRUNING in found
@@ -138,25 +137,30 @@ def layer_pairs(pairs: Iterable[Pair]) -> list[Pair]:
 
 
 def group_rows(rows: Iterable[Row]) -> dict[tuple[str, str, int, int, str], list[Row]]:
-    """Rows of one problem, one a method, by (source, layer, chunk, bits, problem)."""
+    """Rows of one problem, one a method, by (source, layer, chunk, bits, problem).
+
+    Those on grids of the whole layer are left out; ``bounds.results.formats`` is about them.
+    """
     groups: dict[tuple[str, str, int, int, str], list[Row]] = {}
     for row in rows:
-        place = (row["source"], row["layer"], row["chunk"], row["bits"], row["problem"])
+        if row.grid:
+            continue
+        place = (row.source, row.layer, row.chunk, row.bits, row.problem)
         groups.setdefault(place, []).append(row)
     return groups
 
 
-def known(rows: Sequence[Row]) -> Known:
+def best_known(rows: Sequence[Row]) -> BestKnown:
     """What rows of one problem, one a method, know about it together."""
-    fast = [row for row in rows if row["method"] not in searches()] or rows
-    exact = max(row["exact"] for row in rows)
-    return Known(
-        energy=rows[0]["energy"],
-        lower=max(row["lower"] for row in rows),
-        upper=min(row["upper"] for row in rows),
-        relaxed=max(row["lower"] for row in fast),
-        reached=min(row["upper"] for row in fast),
-        channels=rows[0]["channels"],
+    fast = [row for row in rows if row.method not in searches()] or rows
+    exact = max(row.exact for row in rows)
+    return BestKnown(
+        energy=rows[0].energy,
+        lower=max(row.lower for row in rows),
+        upper=min(row.upper for row in rows),
+        relaxation_bound=max(row.lower for row in fast),
+        heuristic_error=min(row.upper for row in fast),
+        channels=rows[0].channels,
         exact=exact,
-        certified=max(row["exact"] + row["certified"] for row in rows) - exact,
+        certified=max(row.exact + row.certified for row in rows) - exact,
     )

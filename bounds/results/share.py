@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 
-from bounds.results.ranges import Pair, Row
+from bounds.results.ranges import Pair
+from bounds.results.row import Row
 
 #: Smallest and largest number.
 Span = tuple[int, int]
@@ -48,8 +49,8 @@ def shares(rows: Iterable[Row], pairs: Iterable[Pair]) -> dict[tuple[str, str], 
         widths[pair.bits] = widths.get(pair.bits, 0) + 1
     found: dict[tuple[str, str], list[Row]] = {place: [] for place in chunks}
     for row in rows:
-        if (row["source"], row["layer"]) in found:
-            found[row["source"], row["layer"]].append(row)
+        if (row.source, row.layer) in found:
+            found[row.source, row.layer].append(row)
     return {place: _share(found[place], list(chunks[place].values())) for place in chunks}
 
 
@@ -77,13 +78,13 @@ def told(done: Span, total: Span) -> str:
 
 def _share(rows: Sequence[Row], chunks: Sequence[int]) -> Share:
     solved = _span(chunks)
-    total = _span([row["chunk_total"] for row in rows])
+    total = _span([row.chunk_total for row in rows])
     return Share(
-        channels=_span([row["channels"] for row in rows]),
-        channel_total=_span([row["channel_total"] for row in rows]),
+        channels=_span([row.channels for row in rows]),
+        channel_total=_span([row.channel_total for row in rows]),
         chunks=solved,
         chunk_total=total,
-        every_channel=all(row["channels"] == row["channel_total"] for row in rows),
+        every_channel=all(row.channels == row.channel_total for row in rows),
         every_chunk=solved[0] == total[1],
     )
 

@@ -9,7 +9,8 @@ from typing import Any
 
 from bounds.problem.range import TOLERANCE
 from bounds.results.equal_storage import ACCOUNTS, VALUES, pairs_at
-from bounds.results.ranges import Pair, Row, chunk_pairs, layer_pairs
+from bounds.results.ranges import Pair, chunk_pairs, layer_pairs
+from bounds.results.row import Row
 from bounds.results.share import Share, overall, shares
 from bounds.results.verdicts import Crossover, crossover
 
@@ -69,10 +70,10 @@ def records(summaries: Iterable[LayerSummary]) -> list[dict[str, Any]]:
             "chunk_total": one.share.chunk_total[1],
             "storage": account,
             "bits": bits,
-            "quantization_quick": pair.quantization.snr_reached,
+            "quantization_quick": pair.quantization.snr_heuristic,
             "quantization_best": pair.quantization.snr_attained,
             "quantization_bound": pair.quantization.snr_bound,
-            "pruning_quick": pair.pruning.snr_reached,
+            "pruning_quick": pair.pruning.snr_heuristic,
             "pruning_best": pair.pruning.snr_attained,
             "pruning_bound": pair.pruning.snr_bound,
             "winner": pair.verdict.winner,
@@ -98,7 +99,7 @@ def statement(rows: Iterable[Row]) -> str:
     certified = sum(known.certified for known in both)
     won = Counter(pair.verdict.winner for pair in pairs)
     ranked = len(pairs) - won["undecided"]
-    versions = {str(row["versions"]).split(",")[0] for row in rows}
+    versions = {row.versions.split(",")[0] for row in rows}
     rest = f", {certified} have a positive proven bound" if certified else ""
     if exact + certified < total:
         rest += f", {total - exact - certified} have none"

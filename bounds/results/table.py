@@ -4,70 +4,44 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Any
+from types import NoneType
+from typing import Any, get_args, get_type_hints
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 from bounds.errors import StudyError
 from bounds.results.files import replacing, write_whole
+from bounds.results.row import Row
 
-__all__ = ["SCHEMA", "as_table", "read_results", "replacing", "results_path", "write_results"]
+__all__ = [
+    "SCHEMA", "as_rows", "as_table", "read_results", "replacing", "results_path", "write_results",
+]  # fmt: skip
 
-_REQUIRED = {
-    "source": pa.string(),
-    "layer": pa.string(),
-    "kind": pa.string(),
-    "dump_hash": pa.string(),
-    "chunk": pa.int32(),
-    "chunk_total": pa.int32(),
-    "group": pa.int32(),
-    "features": pa.int32(),
-    "channels": pa.int32(),
-    "channel_total": pa.int32(),
-    "problem": pa.string(),
-    "method": pa.string(),
-    "bits": pa.int32(),
-    "rounding": pa.string(),
-    "rule": pa.string(),
-    "energy": pa.float64(),
-    "lower": pa.float64(),
-    "upper": pa.float64(),
-    "snr_bound": pa.float64(),
-    "snr_attained": pa.float64(),
-    "exact": pa.int32(),
-    "certified": pa.int32(),
-    "heuristic": pa.int32(),
-    "heldout_energy": pa.float64(),
-    "heldout_error": pa.float64(),
-    "heldout_snr": pa.float64(),
-    "nodes": pa.int64(),
-    "seconds": pa.float64(),
-    "notes": pa.string(),
-    "versions": pa.string(),
-    "code": pa.string(),
-    "key": pa.string(),
-}
-_OPTIONAL = {
-    "k": pa.float64(),
-    "scale": pa.float64(),
-    "time_limit": pa.float64(),
-    "node_limit": pa.int64(),
-    "seed": pa.int64(),
-}
-#: Columns of a result; k is null for quantization, and scale for pruning; limits and seed are null
-#: where there are none, and for the methods that ignore them.
-SCHEMA = pa.schema(
-    [pa.field(name, kind, nullable=False) for name, kind in _REQUIRED.items()]
-    + [pa.field(name, kind) for name, kind in _OPTIONAL.items()]
-)
+#: How the types of a row's fields are stored.
+_STORED = {str: pa.string(), int: pa.int64(), float: pa.float64()}
+
+
+def _column(name: str, hint: Any) -> pa.Field:
+    """The column of one field of ``Row``; ``X | None`` may be null."""
+    kinds = [kind for kind in (get_args(hint) or (hint,)) if kind is not NoneType]
+    return pa.field(name, _STORED[kinds[0]], nullable=NoneType in get_args(hint))
+
+
+#: Columns of the results: the fields of ``Row``.
+SCHEMA = pa.schema([_column(*item) for item in get_type_hints(Row).items()])
 
 _STUDY = b"layerbounds-study"
 
 
-def as_table(rows: Iterable[dict[str, Any]]) -> pa.Table:
-    """Rows as a table with the columns of ``SCHEMA``."""
-    return pa.Table.from_pylist(list(rows), schema=SCHEMA)
+def as_table(rows: Iterable[Row]) -> pa.Table:
+    """Rows as a table."""
+    return pa.Table.from_pylist([vars(row) for row in rows], schema=SCHEMA)
+
+
+def as_rows(table: pa.Table) -> list[Row]:
+    """The rows of a table of results."""
+    return [Row(**values) for values in table.to_pylist()]
 
 
 def write_results(path: Path, parts: Iterable[pa.Table], study_toml: str) -> int:

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from bounds import pruning_range, quantization_range
+from bounds.problem.grid import Grid
 from bounds.problem.kernels import compile_kernels
 from bounds.problem.methods import QUANTIZATION, Method, find_method
 from bounds.problem.methods import methods as known
@@ -58,9 +59,12 @@ def problems(method: Method) -> Iterator[tuple[Any, Any, dict[str, Any]]]:
         inputs, weights = rng.normal(size=(3 * n, n)), rng.normal(size=(channels, n))
         dependent = np.concatenate([inputs[:, :1]] * n, axis=1) + 1e-9 * inputs
         dead = inputs * (np.arange(n) != n // 2)
+        asked = demands
+        if problem == QUANTIZATION:
+            asked = demands + [{"grid": grid} | ends for grid in _steps(n)]
         for rows in (inputs, dependent, dead, inputs * 1e-120, inputs[: n // 2 + 1]):
             gram = rows.T @ rows
-            for options in demands:
+            for options in asked:
                 if options.get("keep", 0) <= n:
                     yield gram, weights, options
         gram = np.asfortranarray((inputs.T @ inputs).astype(np.float32))
@@ -75,6 +79,14 @@ def _grids(takes: frozenset[str]) -> Iterator[dict[str, Any]]:
         yield {"bits": bits, "scale": scale}
     if "pairs" in takes:
         yield {"bits": 3, "scale": 0.4, "pairs": 3}
+
+
+def _steps(n: int) -> Iterator[Grid]:
+    """Grids of groups, a codebook among them, and of a zero point."""
+    steps = [[0.2 + 0.1 * g for g in range(-(-n // 2))]]
+    yield Grid.uniform(3, steps, 0, 2)
+    yield Grid.nf4(steps, 2)
+    yield Grid.uniform(4, 0.1, 3, signed=False)
 
 
 def _budgets() -> Iterator[dict[str, Any]]:

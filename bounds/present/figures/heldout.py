@@ -18,7 +18,8 @@ from bounds.errors import StudyError
 from bounds.present.figures.legends import add_legend
 from bounds.present.figures.style import colours, new_figure, size
 from bounds.problem.methods import PROBLEMS
-from bounds.results.ranges import Row, group_rows
+from bounds.results.ranges import group_rows
+from bounds.results.row import Row
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -28,17 +29,17 @@ def heldout_data(rows: Iterable[Row]) -> list[dict[str, Any]]:
     """One record per chunk, bit width and problem: both SNRs in dB of the best method's weights."""
     records = []
     for (source, layer, chunk, bits, problem), group in group_rows(rows).items():
-        best = min(group, key=lambda row: row["upper"])
+        best = min(group, key=lambda row: row.upper)
         records.append(
             {
                 "source": source,
                 "layer": layer,
                 "chunk": chunk,
                 "problem": problem,
-                "method": best["method"],
+                "method": best.method,
                 "bits": bits,
-                "calibration": best["snr_attained"],
-                "heldout": best["heldout_snr"],
+                "calibration": best.snr_attained,
+                "heldout": best.heldout_snr,
             }
         )
     return records

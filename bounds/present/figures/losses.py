@@ -18,7 +18,8 @@ from bounds.present.figures.legends import add_panel_legends, wrap
 from bounds.present.figures.style import METHOD_COLOURS, METHOD_MARKERS, new_figure, size
 from bounds.problem.methods import PROBLEMS, searches
 from bounds.problem.range import decibels
-from bounds.results.ranges import Row, group_rows, known
+from bounds.results.ranges import best_known, group_rows
+from bounds.results.row import Row
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -37,11 +38,11 @@ def loss_data(rows: Iterable[Row]) -> list[dict[str, Any]]:
     """
     records = []
     for (source, layer, chunk, bits, problem), group in group_rows(rows).items():
-        best = known(group)
+        best = best_known(group)
         settled = best.exact == best.channels
         reference = best.upper if settled else best.lower
         for row in group:
-            if row["method"] in searches():
+            if row.method in searches():
                 continue
             records.append(
                 {
@@ -49,9 +50,9 @@ def loss_data(rows: Iterable[Row]) -> list[dict[str, Any]]:
                     "layer": layer,
                     "chunk": chunk,
                     "problem": problem,
-                    "method": row["method"],
+                    "method": row.method,
                     "bits": bits,
-                    "loss": _loss(row["upper"], reference),
+                    "loss": _loss(row.upper, reference),
                     "settled": int(settled),
                 }
             )

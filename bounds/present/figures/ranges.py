@@ -22,7 +22,8 @@ from bounds.errors import StudyError
 from bounds.present.figures.legends import add_legend
 from bounds.present.figures.style import clip, colours, new_figure, shorten, size
 from bounds.problem.methods import PRUNING, QUANTIZATION
-from bounds.results.ranges import Pair, Row, chunk_pairs
+from bounds.results.ranges import Pair, chunk_pairs
+from bounds.results.row import Row
 from bounds.results.verdicts import UNDECIDED
 
 if TYPE_CHECKING:
@@ -32,7 +33,7 @@ if TYPE_CHECKING:
 def corners(pair: Pair) -> tuple[float, float, float, float]:
     """A rectangle's left, bottom, right, top in dB; infinite where nothing bounds it."""
     p, q = pair.pruning, pair.quantization
-    return p.snr_reached, q.snr_reached, p.snr_relaxed, q.snr_relaxed
+    return p.snr_heuristic, q.snr_heuristic, p.snr_relaxation, q.snr_relaxation
 
 
 def optimum(pair: Pair) -> tuple[float, float]:

@@ -55,7 +55,8 @@ def _words(pair: Pair) -> str:
     q, p = pair.quantization, pair.pruning
     return (
         f"{pair.source} {pair.layer}, chunk {pair.chunk}, {pair.bits} bits: quantization "
-        f"{_span(q.snr_reached, q.snr_relaxed)}, pruning {_span(p.snr_reached, p.snr_relaxed)}; "
+        f"{_span(q.snr_heuristic, q.snr_relaxation)}, pruning "
+        f"{_span(p.snr_heuristic, p.snr_relaxation)}; "
         f"{lead_words(*leads(pair))}"
     )
 

@@ -9,7 +9,8 @@ from html import escape
 from bounds.present.latex import SHORT
 from bounds.problem.methods import PRUNING, QUANTIZATION
 from bounds.results.equal_storage import ACCOUNTS, VALUES
-from bounds.results.ranges import Known, Pair
+from bounds.results.formats import FormatResult, proven_better
+from bounds.results.ranges import BestKnown, Pair
 from bounds.results.summary import ACCOUNT_WORDS, LayerSummary
 from bounds.results.verdicts import UNDECIDED
 
@@ -80,6 +81,29 @@ def _verdict(pair: Pair | None, width: int) -> str:
     return f'<td class="{verdict.winner}" {told}>{words}</td>'
 
 
+def format_rows(results: Sequence[FormatResult]) -> str:
+    """Every number of the grids of whole layers (``bounds.results.formats``)."""
+    better = proven_better(results)
+    rows = []
+    for one in results:
+        place = (one.source, one.layer)
+        beats = ", ".join(b for a, b in better[place] if a == one.grid)
+        numbers = (one.bits, one.known.snr_attained, one.known.snr_bound)
+        cells = "".join(f"<td>{_plain(value)}</td>" for value in numbers)
+        rows.append(
+            f'<tr><th scope="row">{escape(one.layer)}<small>{escape(one.source)}</small></th>'
+            f'<td class="left">{escape(one.grid)}</td>{cells}'
+            f"<td>{one.known.exact:,} of {one.known.channels:,}</td>"
+            f'<td class="left">{escape(beats)}</td></tr>'
+        )
+    names = ("layer", "grid", "true bits", "best", "bound", "exact", "proven better than")
+    head = "".join(f'<th scope="col">{name}</th>' for name in names)
+    return (
+        f'<div class="wide"><table><thead><tr>{head}</tr></thead>'
+        f"<tbody>{''.join(rows)}</tbody></table></div>"
+    )
+
+
 def layer_details(one: LayerSummary) -> str:
     """Every number of one layer."""
     rows = []
@@ -106,8 +130,8 @@ def layer_details(one: LayerSummary) -> str:
     )
 
 
-def _snrs(known: Known) -> tuple[float, float, float]:
-    return known.snr_reached, known.snr_attained, known.snr_bound
+def _snrs(known: BestKnown) -> tuple[float, float, float]:
+    return known.snr_heuristic, known.snr_attained, known.snr_bound
 
 
 def _plain(value: float) -> str:

@@ -1,4 +1,7 @@
-"""Upper bounds: codes that practical methods reach, and the best of them improved by descent."""
+"""Upper bounds: codes that practical methods reach, and the best of them improved by descent.
+
+Of a ``LevelProblem`` codes are numbers of levels (``leveled``).
+"""
 
 from __future__ import annotations
 
@@ -7,33 +10,42 @@ from numpy.typing import NDArray
 
 from bounds.quantization.centred import arranged, centre
 from bounds.quantization.codes import CodeProblem
+from bounds.quantization.heuristics import leveled
 from bounds.quantization.heuristics.beam import beam_codes
 from bounds.quantization.heuristics.descent import descend_from
 from bounds.quantization.heuristics.rounding import gptq, round_to_nearest, successive_rounding
+from bounds.quantization.levels import LevelProblem, nearest_levels
 from bounds.quantization.relaxation.bound import Dual
 
 Floats = NDArray[np.float64]
+Problem = CodeProblem | LevelProblem
 
 SAMPLES = 50
 BEAM_WIDTH = 32
 
 
-def nearest(codes: CodeProblem) -> Floats:
+def nearest(codes: Problem) -> Floats:
     """Round to nearest (method ``rtn``)."""
+    if isinstance(codes, LevelProblem):
+        return leveled.nearest(codes)
     return round_to_nearest(codes.targets, codes.lo, codes.hi)
 
 
-def gptq_codes(codes: CodeProblem) -> Floats:
+def gptq_codes(codes: Problem) -> Floats:
     """GPTQ with activation order and its usual damping (method ``gptq``)."""
+    if isinstance(codes, LevelProblem):
+        return leveled.gptq(codes)
     return gptq(codes.gram, codes.targets, codes.lo, codes.hi)
 
 
-def descent(codes: CodeProblem) -> Floats:
+def descent(codes: Problem) -> Floats:
     """Box-aware descent with pair moves from several roundings (method ``descent``).
 
     Starts: nearest, GPTQ, nearest plane in the search's own order around the minimiser over the box
     (which is what matters when weights are clipped), and that minimiser rounded.
     """
+    if isinstance(codes, LevelProblem):
+        return leveled.descent(codes)
     factor = codes.factor
     order = factor.order
     plane = np.empty_like(codes.start)
@@ -47,8 +59,10 @@ def descent(codes: CodeProblem) -> Floats:
     return descend_from(codes.gram, codes.targets, starts, float(codes.lo), float(codes.hi))
 
 
-def beam(codes: CodeProblem, width: int = BEAM_WIDTH) -> Floats:
+def beam(codes: Problem, width: int = BEAM_WIDTH) -> Floats:
     """K-best beam search, then descent (method ``beam``)."""
+    if isinstance(codes, LevelProblem):
+        return leveled.beam(codes, width)
     factor = codes.factor
     centred = centre(codes, codes.start)
     points, slopes, lo, hi, origin = arranged(codes, factor, centred)
@@ -57,7 +71,7 @@ def beam(codes: CodeProblem, width: int = BEAM_WIDTH) -> Floats:
     return descend_from(codes.gram, codes.targets, found[None], float(codes.lo), float(codes.hi))
 
 
-def park_boyd(codes: CodeProblem, c: int, dual: Dual, seed: tuple[int, int]) -> Floats:
+def park_boyd(codes: Problem, c: int, dual: Dual, seed: tuple[int, int]) -> Floats:
     """Randomised rounding of the SDP's solution, each sample improved by descent (n,).
 
     Park & Boyd, *A semidefinite programming method for integer convex quadratic minimization*,
@@ -71,6 +85,10 @@ def park_boyd(codes: CodeProblem, c: int, dual: Dual, seed: tuple[int, int]) -> 
     values, vectors = np.linalg.eigh((dual.covariance + dual.covariance.T) / 2)
     root = vectors * np.sqrt(np.maximum(values, 0.0))
     samples = dual.mean + rng.standard_normal((SAMPLES, codes.features)) @ root.T
+    if isinstance(codes, LevelProblem):
+        single = codes.channel(c)
+        starts = nearest_levels(codes.levels, np.vstack([dual.mean, samples]), codes.uniform)
+        return leveled.descend(single, starts[:, None, :])[0]
     starts = round_to_nearest(np.vstack([dual.mean, samples]), codes.lo, codes.hi)
     return descend_from(
         codes.gram, codes.targets[c : c + 1], starts[:, None, :], float(codes.lo), float(codes.hi)

@@ -8,11 +8,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bounds.quantization.codes import CodeProblem
+from bounds.quantization.levels import LevelProblem
 from bounds.quantization.relaxation.conic import solve_relaxation
 from bounds.quantization.relaxation.cuts import Cuts, join, lagrangian_bound, scaled, single_cuts
 from bounds.quantization.relaxation.cutting_planes import solve_dual
+from bounds.quantization.relaxation.in_levels import in_levels
 
 Floats = NDArray[np.float64]
+Integers = NDArray[np.int64]
 
 #: A solver's value with no larger gap is as good as optimal, and may lose that to verification.
 CONVERGED, VERIFIED = 1e-4, 1e-7
@@ -43,12 +46,16 @@ class Dual:
         return replace(self, lower=lower, cuts=replace(self.cuts, multiplier=multiplier))
 
 
-def solve_channel(codes: CodeProblem, c: int, rounds: int = CUT_ROUNDS, pairs: int = 0) -> Dual:
+def solve_channel(
+    codes: CodeProblem | LevelProblem, c: int, rounds: int = CUT_ROUNDS, pairs: int = 0
+) -> Dual:
     """Our own solver's bound for channel ``c`` (method ``sdp``).
 
     ``pairs``: how many two-variable cuts each of ``rounds`` rounds may add. The bound is then the
     better of those with and without them, so that more cuts never cost anything but time.
     """
+    if isinstance(codes, LevelProblem):
+        return solve_levels(codes, c, rounds)
     dual = _solve(codes, c, rounds, 0)
     if pairs > 0:
         tighter = _solve(codes, c, max(rounds, 1), pairs)
@@ -89,11 +96,33 @@ def _solve(codes: CodeProblem, c: int, rounds: int, pairs: int) -> Dual:
     return Dual(lower, cuts, found.point + origin, covariance)
 
 
-def solve_channel_scs(codes: CodeProblem, c: int, time_limit: float | None = None) -> Dual:
+def solve_levels(codes: LevelProblem, c: int, rounds: int) -> Dual:
+    """``solve_channel`` on levels that differ from input to input."""
+    own = in_levels(codes, c)
+    n, ends = codes.features, np.ones(codes.features)
+    found = solve_dual(
+        own.gram, own.target, own.start, ends * own.levels[0], ends * own.levels[-1],
+        CUTS_PER_INPUT * n, rounds, 0, own.levels,
+    )  # fmt: skip
+    cuts = own.cuts(codes, found.cuts.first, found.cuts.low, found.cuts.high, found.cuts.sign,
+                    found.multiplier)  # fmt: skip
+    value = np.inf  # of an unfinished solve: nothing is claimed
+    if found.gap <= CONVERGED * found.value:
+        value = float(codes.to_error(np.full(codes.channels, found.value * own.unit))[c])
+    lower, cuts = repaired_bound(codes, c, cuts, found.point * own.gap, value)
+    covariance = np.nan_to_num(found.covariance * own.gap**2, posinf=0.0, neginf=0.0)
+    return Dual(lower, cuts, found.point * own.gap, covariance)
+
+
+def solve_channel_scs(
+    codes: CodeProblem | LevelProblem, c: int, time_limit: float | None = None
+) -> Dual:
     """The same bound from the cvxpy model solved by SCS (method ``sdp-scs``).
 
     Raises SolverError if SCS returns no multipliers at all.
     """
+    if isinstance(codes, LevelProblem):
+        return solve_levels_scs(codes, c, time_limit)
     floors = np.clip(np.floor(codes.start[c]), codes.lo, codes.hi - 1)
     n = codes.features
     answer = solve_relaxation(
@@ -109,23 +138,48 @@ def solve_channel_scs(codes: CodeProblem, c: int, time_limit: float | None = Non
     return Dual(lower, cuts, answer.mean + floors, answer.covariance)
 
 
+def solve_levels_scs(codes: LevelProblem, c: int, time_limit: float | None) -> Dual:
+    """``solve_channel_scs`` on levels that differ from input to input."""
+    own = in_levels(codes, c)
+    n = codes.features
+    below = codes.below(codes.start)[c]
+    low, high = own.levels[below], own.levels[below + 1]
+    ends = np.full(n, own.levels[0]) - low, np.full(n, own.levels[-1]) - low
+    answer = solve_relaxation(
+        own.gram, own.target - low, np.zeros(n), *ends, gaps=high - low, time_limit=time_limit
+    )
+    first = np.tile(np.arange(n), 2)
+    sign = np.repeat([1.0, -1.0], n)
+    cuts = own.cuts(
+        codes, first, np.concatenate([low, ends[0] + low]), np.concatenate([high, ends[1] + low]),
+        sign, np.concatenate([answer.integer, answer.box]),
+    )  # fmt: skip
+    lower, cuts = repaired_bound(codes, c, cuts, None)
+    mean = (answer.mean + low) * own.gap
+    return Dual(lower, cuts, mean, answer.covariance * own.gap**2)
+
+
 def repaired_bound(
-    codes: CodeProblem, c: int, cuts: Cuts, point: Floats | None, claimed: float = np.inf
+    codes: CodeProblem | LevelProblem,
+    c: int,
+    cuts: Cuts,
+    point: Floats | None,
+    claimed: float = np.inf,
 ) -> tuple[float, Cuts]:
     """The best verified bound over shares of the integer multipliers, and the cuts that give it.
 
     A solver's multipliers are rarely feasible to the last digit; smaller ones leave ``M`` definite.
     None smaller are tried where all of ``claimed``, the solver's own value, is verified.
     """
-    gram = codes.gram * codes.unit
+    gram, step, zero = codes.gram * codes.unit, *codes.steps_of(c)
     best, best_cuts = 0.0, scaled(cuts, 0.0)
     for share in SHARES:
         trial = cuts if share == 1.0 else shrunk(cuts, share)
         if share != 1.0 or point is None:
-            point = lagrangian_minimiser(gram, codes.weights[c], codes.scale[c], trial)
+            point = lagrangian_minimiser(gram, codes.weights[c], step, trial, zero)
             if point is None:
                 continue
-        bound = lagrangian_bound(gram, codes.weights[c], codes.scale[c], trial, point)
+        bound = lagrangian_bound(gram, codes.weights[c], step, trial, point, zero)
         if bound > best:
             best, best_cuts = bound, trial
         elif best > 0:
@@ -141,16 +195,28 @@ def shrunk(cuts: Cuts, share: float) -> Cuts:
     return replace(cuts, multiplier=multiplier)
 
 
-def lagrangian_minimiser(gram: Floats, weights: Floats, scale: float, cuts: Cuts) -> Floats | None:
+def lagrangian_minimiser(
+    gram: Floats,
+    weights: Floats,
+    step: Floats | float,
+    cuts: Cuts,
+    zero: Floats | float = 0.0,
+) -> Floats | None:
     """Real codes (n,) that minimise error minus weighted cuts; None if the system is singular."""
     rows = cuts.directions(len(weights))
     signed = cuts.sign * cuts.multiplier
     matrix = gram - (rows * signed[:, None]).T @ rows
-    middle = rows.T @ (signed * (cuts.low + cuts.high) / 2)
-    centre = np.rint(weights / scale)
-    # solve for the distance from nearby integers: less cancellation
-    rhs = gram @ (weights / scale - centre) - middle + (gram - matrix) @ centre
     try:
+        if np.ndim(step):  # cuts on one code each
+            steps, zeros = (np.broadcast_to(x, len(weights))[cuts.first] for x in (step, zero))
+            middle = steps * ((cuts.low + cuts.high) / 2 - zeros)
+            rhs = rows.T @ (signed * (rows @ weights - middle))
+            return np.asarray((weights + np.linalg.solve(matrix, rhs)) / step + zero, np.float64)
+        codes = weights / step + zero
+        middle = rows.T @ (signed * (cuts.low + cuts.high) / 2)
+        centre = np.rint(codes)
+        # solve for the distance from nearby integers: less cancellation
+        rhs = gram @ (codes - centre) - middle + (gram - matrix) @ centre
         return np.asarray(centre + np.linalg.solve(matrix, rhs), np.float64)
     except np.linalg.LinAlgError:
         return None
@@ -165,3 +231,9 @@ def integer_shift(dual: Dual, n: int) -> tuple[Floats, Floats]:
         if cuts.multiplier[j] > multiplier[i]:
             multiplier[i], breakpoint[i] = cuts.multiplier[j], cuts.low[j]
     return multiplier, breakpoint
+
+
+def level_shift(dual: Dual, levels: Floats, n: int) -> tuple[Floats, Integers]:
+    """``integer_shift`` on any levels: multipliers (n,), numbers (n,) of the levels below."""
+    multiplier, low = integer_shift(dual, n)
+    return multiplier, np.minimum(np.searchsorted(levels, low), len(levels) - 2)

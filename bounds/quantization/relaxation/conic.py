@@ -46,6 +46,7 @@ def solve_relaxation(
     lo: Floats,
     hi: Floats,
     *,
+    gaps: Floats | float = 1.0,
     solver: str = "SCS",
     accuracy: float = 1e-5,
     time_limit: float | None = None,
@@ -55,6 +56,7 @@ def solve_relaxation(
     Args:
         gram: (n, n) of unit mean diagonal; target: (n,) uncompressed codes; floors: (n,) the
             integers k; lo, hi: (n,) the box; all recentred.
+        gaps: (n,) distance from k to the next level, where that is no integer.
         accuracy: the solver's relative and absolute tolerance.
 
     Raises:
@@ -67,7 +69,7 @@ def solve_relaxation(
     n = len(target)
     lifted = cp.Variable((n + 1, n + 1), PSD=True)
     outer, mean = lifted[:n, :n], lifted[:n, n]
-    integer = cp.diag(outer) - cp.multiply(2 * floors + 1, mean) + floors * (floors + 1) >= 0
+    integer = cp.diag(outer) - cp.multiply(2 * floors + gaps, mean) + floors * (floors + gaps) >= 0
     box = cp.multiply(lo + hi, mean) - lo * hi - cp.diag(outer) >= 0
     pull = gram @ target
     objective = cp.sum(cp.multiply(gram, outer)) - 2 * pull @ mean + target @ pull

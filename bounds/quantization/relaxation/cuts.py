@@ -2,9 +2,11 @@
 
 A cut is ``sign (y - p)(y - q) >= 0`` with ``y = z_i`` or ``y = z_i + pair_sign z_j`` and integers
 ``p <= q``. With ``q = p + 1`` and sign +1 it says that ``y`` is an integer (Park & Boyd 2017); with
-``p, q`` the ends of the box and sign -1 it says that ``y`` lies in the box. For any multipliers
-``>= 0`` the minimum over all real ``z`` of error minus weighted cuts bounds the error from below
-(weak duality), provided ``M = G - sum_j multiplier_j sign_j b_j b_j^T`` is positive definite.
+``p, q`` the ends of the box and sign -1 it says that ``y`` lies in the box. Where codes are levels
+other than the integers, ``y = z_i``, and ``p, q`` are neighbouring levels, or the first and last.
+For any multipliers ``>= 0`` the minimum over all real ``z`` of error minus weighted cuts bounds the
+error from below (weak duality), provided ``M = G - sum_j multiplier_j sign_j b_j b_j^T`` is
+positive definite.
 """
 
 from __future__ import annotations
@@ -26,14 +28,15 @@ class Cuts:
     """Cuts of one channel with their multipliers, all arrays of length m.
 
     ``first``, ``second``: inputs i and j (``second`` = -1: a cut on one code); ``pair_sign``: +1 or
-    -1; ``low``, ``high``: integers p and q; ``sign``; ``multiplier``: in the unit of the Gram.
+    -1; ``low``, ``high``: integers or levels p and q; ``sign``; ``multiplier``: in the unit of the
+    Gram, of the cut on weights.
     """
 
     first: Integers
     second: Integers
     pair_sign: Floats
-    low: Integers
-    high: Integers
+    low: NDArray
+    high: NDArray
     sign: Floats
     multiplier: Floats
 
@@ -47,15 +50,15 @@ class Cuts:
         return rows
 
 
-def single_cuts(low: Integers, high: Integers, sign: float, multiplier: Floats) -> Cuts:
+def single_cuts(low: NDArray, high: NDArray, sign: float, multiplier: Floats) -> Cuts:
     """One cut of the same kind on every code; ``low``, ``high``, ``multiplier`` are (n,)."""
     n = len(low)
     return Cuts(
         np.arange(n),
         np.full(n, -1),
         np.zeros(n),
-        np.asarray(low, np.int64),
-        np.asarray(high, np.int64),
+        np.asarray(low),
+        np.asarray(high),
         np.full(n, sign),
         np.asarray(multiplier, np.float64),
     )
@@ -74,13 +77,20 @@ def scaled(cuts: Cuts, factor: float) -> Cuts:
 
 @np.errstate(over="ignore", invalid="ignore")  # what overflows ends as 0.0
 def lagrangian_bound(
-    gram: Floats, weights: Floats, scale: float, cuts: Cuts, point: Floats
+    gram: Floats,
+    weights: Floats,
+    step: Floats | float,
+    cuts: Cuts,
+    point: Floats,
+    zero: Floats | float = 0.0,
 ) -> float:
     """A verified lower bound on the error of one channel, or 0.0 where ``M`` fails verification.
 
     Args:
-        gram: (n, n); weights: (n,); scale: the grid step; their stored doubles define the problem.
-        cuts: cuts valid for every code in the box, with multipliers (negative ones count as zero).
+        gram: (n, n); weights: (n,); step, zero: of every input, (n,) or one for all; their stored
+            doubles define the problem, its points being ``step (code - zero)``.
+        cuts: cuts valid for every code in the box, with multipliers (negative ones count as zero);
+            those on two codes between inputs of one step.
         point: (n,) codes near the minimiser of the Lagrangian; the nearer, the tighter the bound.
 
     With ``r`` half the gradient at ``point`` and ``sigma <= lambda_min(M)``, the minimum is at
@@ -111,12 +121,15 @@ def lagrangian_bound(
         return 0.0
 
     wide = np.longdouble
-    step = wide(scale)
-    values = np.asarray(point, wide) * step
+    steps, zeros = (np.broadcast_to(np.asarray(x, wide), n) for x in (step, zero))
+    paired = cuts.second >= 0
+    assert (steps[cuts.first] == steps[cuts.second])[paired].all()
+    values = (np.asarray(point, wide) - zeros) * steps
     difference = values - weights
     pull = np.asarray(gram, wide) @ difference
     along = rows.astype(wide) @ values
-    low, high = step * cuts.low, step * cuts.high
+    shift = zeros[cuts.first] + np.where(paired, cuts.pair_sign * zeros[cuts.second], 0)
+    low, high = (steps[cuts.first] * (end - shift) for end in (cuts.low, cuts.high))
     terms = signed * (along - low) * (along - high)
     value = difference @ pull - terms.sum()
     half_gradient = pull - rows.T.astype(wide) @ (signed * (along - (low + high) / 2))

@@ -39,6 +39,8 @@ ROUND_SHRINK = 0.1  # and that gap shrinks from round to round
 SMALLEST_GAP = 1e-11  # of the rounded point's error: a bound below that is as good as zero
 CUT_VIOLATION = 1e-3
 ROUNDING = 2.0**-53
+#: No levels are named: codes are integers.
+INTEGERS = np.empty(0)
 
 
 class CutDual(NamedTuple):
@@ -61,9 +63,24 @@ class CutDual(NamedTuple):
 
 
 @njit(cache=True, nogil=True)
+def cell(z: float, lo: float, hi: float, levels: Floats) -> tuple[float, float]:
+    """Neighbouring levels with ``z`` between them, or the nearest such at an end.
+
+    ``levels`` (L,) ascending from ``lo`` to ``hi``; empty: the integers.
+    """
+    last = levels.shape[0] - 1
+    if last < 1:
+        floor = min(max(np.floor(z), lo), hi - 1.0)
+        return floor, floor + 1.0
+    below = min(max(np.searchsorted(levels, z, side="right") - 1, 0), last - 1)
+    return levels[below], levels[below + 1]
+
+
+@njit(cache=True, nogil=True)
 def add_violated(
-    start: Floats, lo: Floats, hi: Floats, primal: Floats, cuts: CutArrays, count: int, pairs: int
-) -> int:
+    start: Floats, lo: Floats, hi: Floats, levels: Floats,
+    primal: Floats, cuts: CutArrays, count: int, pairs: int,
+) -> int:  # fmt: skip
     """Append integer cuts that the primal solution violates: all on one code, ``pairs`` on two.
 
     Returns the new number of cuts.
@@ -73,18 +90,18 @@ def add_violated(
     old = count
     mean = start + primal[n, :n]
     for i in range(n):
-        if hi[i] - lo[i] <= 1.0 or count == room:
+        low, high = cell(mean[i], lo[i], hi[i], levels)
+        if hi[i] - lo[i] <= high - low or count == room:
             continue
-        floor = min(max(np.floor(mean[i]), lo[i]), hi[i] - 1.0)
         variance = primal[i, i] - primal[i, n] * primal[i, n]
-        if (mean[i] - floor) * (mean[i] - floor - 1.0) + variance >= -CUT_VIOLATION:
+        if (mean[i] - low) * (mean[i] - high) + variance >= -CUT_VIOLATION:
             continue
         known = False
         for j in range(old):
             single = cuts.first[j] == i and cuts.second[j] < 0
-            known = known or (single and cuts.sign[j] > 0.0 and cuts.low[j] == floor)
+            known = known or (single and cuts.sign[j] > 0.0 and cuts.low[j] == low)
         if not known:
-            write_cut(cuts, count, i, floor, floor + 1.0, 1.0)
+            write_cut(cuts, count, i, low, high, 1.0)
             count += 1
     if pairs > 0:
         count = add_pairs(mean, primal, cuts, count, min(count + pairs, room))
@@ -236,7 +253,9 @@ def with_cuts(problem: Lifted, start: Floats, cuts: CutArrays, count: int) -> Li
 
 
 @njit(cache=True, nogil=True)
-def first_cuts(start: Floats, lo: Floats, hi: Floats, cuts: CutArrays, problem: Lifted) -> int:
+def first_cuts(
+    start: Floats, lo: Floats, hi: Floats, levels: Floats, cuts: CutArrays, problem: Lifted
+) -> int:
     """The integer cut at the floor of ``start`` and the box cut of every code; returns how many.
 
     Between two levels the integer cut is an equality, and the box says the same thing.
@@ -244,9 +263,9 @@ def first_cuts(start: Floats, lo: Floats, hi: Floats, cuts: CutArrays, problem: 
     n = start.shape[0]
     count = n
     for i in range(n):
-        low = max(min(np.floor(start[i]), hi[i] - 1.0), lo[i])
-        write_cut(cuts, i, i, low, low + 1.0, 1.0)
-        problem.free[i + 1] = hi[i] - lo[i] <= 1.0
+        low, high = cell(start[i], lo[i], hi[i], levels)
+        write_cut(cuts, i, i, low, high, 1.0)
+        problem.free[i + 1] = hi[i] - lo[i] <= high - low
         if not problem.free[i + 1]:
             write_cut(cuts, count, i, lo[i], hi[i], -1.0)
             problem.sign[count + 1] = -1.0
@@ -278,6 +297,7 @@ def solve_cuts(
     start: Floats,
     lo: Floats,
     hi: Floats,
+    levels: Floats,
     room: int,
     rounds: int,
     pairs: int,
@@ -300,7 +320,7 @@ def solve_cuts(
     )  # fmt: skip
     offset = start - target
     problem = lift(gram, offset, room)
-    problem = with_cuts(problem, start, cuts, first_cuts(start, lo, hi, cuts, problem))
+    problem = with_cuts(problem, start, cuts, first_cuts(start, lo, hi, levels, cuts, problem))
     at = Iterate(np.zeros((2, n + 1, n + 1)), np.zeros(room + 1), np.zeros(room + 1))
     rounded = np.minimum(np.maximum(np.rint(start), lo), hi) - target
     smallest = SMALLEST_GAP * np.dot(rounded, gram @ rounded) + 1e-16
@@ -318,7 +338,7 @@ def solve_cuts(
         round_gap *= ROUND_SHRINK
         if not last:
             count = problem.m - 1
-            grown = add_violated(start, lo, hi, at.matrices[0], cuts, count, pairs)
+            grown = add_violated(start, lo, hi, levels, at.matrices[0], cuts, count, pairs)
             more_cuts = with_cuts(problem, start, cuts, grown)
             if grown > count and enter_cuts(at, problem.rows, count + 1, grown + 1, centre):
                 problem = more_cuts
@@ -350,6 +370,7 @@ def solve_dual(
     room: int,
     rounds: int,
     pairs: int = 0,
+    levels: Floats = INTEGERS,
 ) -> CutDual:
     """The SDP bound of one channel.
 
@@ -358,6 +379,8 @@ def solve_dual(
             over the box, whose floors are the first integer cuts; lo, hi (n,) the box, lo < hi.
         room: how many cuts can be held, at least 2n; rounds: how often violated cuts are added;
             pairs: how many two-variable cuts a round may add.
+        levels: (L,) what codes may be instead of integers, ``lo`` and ``hi`` the first and the
+            last, about one apart; cuts are then between neighbouring levels.
 
     Source: Park and Boyd, A semidefinite programming method for integer convex quadratic
     minimization, Optimization Letters 12 (2018).
@@ -365,4 +388,4 @@ def solve_dual(
     gram, target, start, lo, hi = (
         np.ascontiguousarray(item, np.float64) for item in (gram, target, start, lo, hi)
     )
-    return solve_cuts(gram, target, start, lo, hi, room, rounds, pairs)
+    return solve_cuts(gram, target, start, lo, hi, levels, room, rounds, pairs)

@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 from bounds.quantization.centred import Centred
 from bounds.quantization.codes import CodeProblem
 from bounds.quantization.factor import Factor, walk_slack
+from bounds.quantization.levels import LevelProblem
 
 Floats = NDArray[np.float64]
 
@@ -28,7 +29,7 @@ def proven(
 
 
 def farthest(
-    codes: CodeProblem, factor: Factor, centred: Centred, upper: Floats
+    codes: CodeProblem | LevelProblem, factor: Factor, centred: Centred, upper: Floats
 ) -> tuple[Floats, Floats]:
     """Bounds on how dear, above the centre, and how far from it, squared, codes can be (channels,).
 
@@ -48,7 +49,7 @@ def farthest(
     return room, radius
 
 
-def radii(codes: CodeProblem, centred: Centred, incumbent: Floats) -> Floats:
+def radii(codes: CodeProblem | LevelProblem, centred: Centred, incumbent: Floats) -> Floats:
     """Cost of the incumbents (channels, n) above the centre, rounded up."""
     above = (codes.costs(incumbent) - centred.value).astype(np.float64)
     return np.nextafter(np.maximum(above, 0.0) * (1 + 1e-14), np.inf)

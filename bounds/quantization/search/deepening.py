@@ -18,10 +18,11 @@ from numpy.typing import NDArray
 from bounds.problem.limits import Limits
 from bounds.quantization.codes import CodeProblem
 from bounds.quantization.heuristics.attained import beam
+from bounds.quantization.levels import LevelProblem
 from bounds.quantization.relaxation.bound import Dual, solve_channel
-from bounds.quantization.search.bounding import proven
-from bounds.quantization.search.enumeration import Quadratic, Walk, open_bound, walk_on
+from bounds.quantization.search.enumeration import Walk
 from bounds.quantization.search.lattice import Lattice, Reduction, make_lattice
+from bounds.quantization.search.leveled import Leveled, level_shifts
 from bounds.quantization.search.shifted import PROBES, Shifted, shifts
 
 Floats = NDArray[np.float64]
@@ -77,12 +78,12 @@ class Budget:
         """Whether a limit is met."""
         return self.room <= 0 or self.seconds_left <= 0
 
-    def walk(self, quadratic: Quadratic, walk: Walk) -> int:
+    def walk(self, shifted: Shifted | Leveled, walk: Walk) -> int:
         """Walk until the tree is closed or a limit is met; returns the nodes visited."""
         begin, before = time.perf_counter(), self.nodes
         while not walk.finished and not self.over:
             room = int(min(SLICE_NODES, self.room))
-            self.nodes += walk_on(quadratic, walk, room)
+            self.nodes += shifted.walk_on(walk, room)
         self.walking += time.perf_counter() - begin
         return self.nodes - before
 
@@ -97,14 +98,14 @@ class Found:
     nodes: int = 0
     dual: Dual | None = None
 
-    def improve(self, codes: CodeProblem, others: Sequence[Floats]) -> None:
+    def improve(self, codes: CodeProblem | LevelProblem, others: Sequence[Floats]) -> None:
         """Take the cheapest of the codes held and ``others``, each (n,)."""
         all_codes = np.stack([self.codes, *others])
         self.codes = all_codes[int(np.argmin(codes.costs(all_codes)))]
 
 
 def search_hard(
-    codes: CodeProblem,
+    codes: CodeProblem | LevelProblem,
     c: int,
     incumbent: Floats,
     limits: Limits,
@@ -119,7 +120,9 @@ def search_hard(
     budget = Budget(limits, spent)
     single = codes.channel(c)
     found = Found(incumbent, -np.inf)
-    lattice = make_lattice(single, reduction) if reduction and reduction.worthwhile else None
+    lattice = None
+    if isinstance(single, CodeProblem) and reduction and reduction.worthwhile:
+        lattice = make_lattice(single, reduction)
     if lattice is not None and walk_reduced(single, lattice, QUICK_NODES, found, budget):
         found.nodes = budget.nodes
         return found
@@ -128,7 +131,9 @@ def search_hard(
     if dual.lower > 0:  # 0 proves nothing, not even that the form is nowhere negative
         found.lower = max(found.lower, dual.lower)
     found.improve(single, [beam(single, BEAM_WIDTH)[0]])
-    candidates = shifts(single, dual)
+    candidates: Sequence[Shifted | Leveled] = (
+        level_shifts(single, dual) if isinstance(single, LevelProblem) else shifts(single, dual)
+    )
     whole = [s.nodes(s.radius(found.codes)) for s in candidates]
     order = np.argsort(whole)
     candidates, whole = [candidates[i] for i in order], whole[order[0]]
@@ -158,7 +163,7 @@ def search_hard(
 
 
 def walk_reduced(
-    codes: CodeProblem, lattice: Lattice, most: float, found: Found, budget: Budget
+    codes: CodeProblem | LevelProblem, lattice: Lattice, most: float, found: Found, budget: Budget
 ) -> bool:
     """Walk the tree in the reduced basis, and finish it if it is no larger than ``most`` nodes.
 
@@ -186,8 +191,8 @@ def walk_reduced(
 
 
 def widest(
-    candidates: Sequence[Shifted], found: Found, target: float
-) -> tuple[Shifted, float, float] | None:
+    candidates: Sequence[Shifted | Leveled], found: Found, target: float
+) -> tuple[Shifted | Leveled, float, float] | None:
     """The shift, radius and estimated nodes that promise the best bound for ``target`` nodes.
 
     None if none promises more than is proven.
@@ -215,19 +220,22 @@ def widest(
 
 
 def walk_stage(
-    codes: CodeProblem, shifted: Shifted, radius: float, found: Found, budget: Budget
+    codes: CodeProblem | LevelProblem,
+    shifted: Shifted | Leveled,
+    radius: float,
+    found: Found,
+    budget: Budget,
 ) -> int:
     """Walk one tree and take into ``found`` what it shows; returns the nodes visited."""
     full = shifted.radius(found.codes)
     walk = shifted.walk(min(radius, full))
-    quadratic = shifted.quadratic()
-    visited = budget.walk(quadratic, walk)
+    visited = budget.walk(shifted, walk)
     better = shifted.found(walk)
     if better is not None:
         found.improve(codes, [better])
-    cost = walk.cost if walk.finished else float(open_bound(quadratic, walk))
+    cost = walk.cost if walk.finished else shifted.open_bound(walk)
     found.finished = walk.finished and (better is not None or radius >= full)
     upper = codes.errors(found.codes[None, :])
-    lower = proven(codes, shifted.factor, shifted.centred, np.array([cost]), upper)
+    lower = shifted.proves(np.array([cost]), upper)
     found.lower = max(found.lower, float(lower[0]))
     return visited

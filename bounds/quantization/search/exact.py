@@ -17,11 +17,18 @@ from numpy.typing import NDArray
 from bounds.problem.limits import Limits
 from bounds.quantization.centred import arranged
 from bounds.quantization.codes import CodeProblem
+from bounds.quantization.levels import LevelProblem
 from bounds.quantization.relaxation.bound import Dual, solve_channel
 from bounds.quantization.search.bounding import proven, radii
 from bounds.quantization.search.deepening import search_hard
 from bounds.quantization.search.enumeration import walk_channels
-from bounds.quantization.search.lattice import reduce_chunk
+from bounds.quantization.search.lattice import Reduction, reduce_chunk
+from bounds.quantization.search.leveled import (
+    LevelShare,
+    share_levels,
+    unshared_levels,
+    walk_easy_levels,
+)
 from bounds.quantization.search.shared import Shared, share, unshared
 
 Floats = NDArray[np.float64]
@@ -45,12 +52,15 @@ class SearchResult:
     proof: Sequence[Dual | None]
 
 
-def search(codes: CodeProblem, incumbent: Floats, limits: Limits) -> SearchResult:
+def search(codes: CodeProblem | LevelProblem, incumbent: Floats, limits: Limits) -> SearchResult:
     """Search every channel from its incumbent codes (channels, n) until proven or at a limit."""
-    reduction = reduce_chunk(codes)
-    easy = STIFF_NODES if reduction.worthwhile else EASY_NODES
+    reduction: Reduction | None = None  # levels of many steps are no lattice
+    if isinstance(codes, LevelProblem):
+        shared: Shared | LevelShare = share_levels(codes)
+    else:
+        reduction, shared = reduce_chunk(codes), share(codes)
+    easy = STIFF_NODES if reduction and reduction.worthwhile else EASY_NODES
     budget = easy if limits.nodes is None else min(easy, limits.nodes)
-    shared = share(codes)
     best, lower, upper, finished, nodes = walk_easy(codes, shared, incumbent, budget)
     if shared.multiplier.any():
         # what L adds and the cuts take away again costs digits where the error is tiny
@@ -60,7 +70,12 @@ def search(codes: CodeProblem, incumbent: Floats, limits: Limits) -> SearchResul
             room = budget if limits.nodes is None else limits.nodes - int(nodes[c])
             if room > 0:
                 single = codes.channel(int(c))
-                again = walk_easy(single, unshared(single), best[c : c + 1], min(budget, room))
+                none = (
+                    unshared_levels(single)
+                    if isinstance(single, LevelProblem)
+                    else unshared(single)
+                )
+                again = walk_easy(single, none, best[c : c + 1], min(budget, room))
                 best[c] = again[0][0]
                 lower[c] = max(lower[c], again[1][0])
                 nodes[c] += again[4][0]
@@ -80,12 +95,19 @@ def search(codes: CodeProblem, incumbent: Floats, limits: Limits) -> SearchResul
 
 
 def walk_easy(
-    codes: CodeProblem, shared: Shared, incumbent: Floats, budget: int
+    codes: CodeProblem | LevelProblem,
+    shared: Shared | LevelShare,
+    incumbent: Floats,
+    budget: int,
 ) -> tuple[Floats, Floats, Floats, NDArray[np.bool_], NDArray[np.int64]]:
     """Walk every channel with at most ``budget`` nodes.
 
     Returns: codes (channels, n), lower bounds, errors of the codes, finished, nodes (channels,).
     """
+    if isinstance(codes, LevelProblem):
+        assert isinstance(shared, LevelShare)
+        return walk_easy_levels(codes, shared, incumbent, budget)
+    assert isinstance(shared, Shared)
     factor, centred = shared.factor, shared.centred
     points, slopes, lo, hi, origin = arranged(codes, factor, centred)
     breakpoints = np.ascontiguousarray(shared.breakpoint[:, factor.order] - origin)

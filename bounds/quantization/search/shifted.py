@@ -8,6 +8,7 @@ nearly the SDP bound.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,8 +18,14 @@ from bounds.quantization.centred import Centred, arranged, centre
 from bounds.quantization.codes import CodeProblem
 from bounds.quantization.factor import Factor, factorise
 from bounds.quantization.relaxation.bound import Dual, integer_shift
-from bounds.quantization.search.bounding import radii
-from bounds.quantization.search.enumeration import Quadratic, Walk, new_walk
+from bounds.quantization.search.bounding import proven, radii
+from bounds.quantization.search.enumeration import (
+    Quadratic,
+    Walk,
+    new_walk,
+    open_bound,
+    walk_on,
+)
 from bounds.quantization.search.estimate import estimate_nodes
 
 Floats = NDArray[np.float64]
@@ -38,6 +45,7 @@ class Shifted:
     multiplier: Floats
     breakpoint: Floats
 
+    @cached_property
     def quadratic(self) -> Quadratic:
         """What a walk minimises, in the factor's order."""
         points, slopes, lo, hi, origin = arranged(self.codes, self.factor, self.centred)
@@ -58,11 +66,23 @@ class Shifted:
 
     def nodes(self, radius: float, probes: int = PROBES) -> float:
         """Estimated size of the tree of this radius."""
-        return float(estimate_nodes(self.quadratic(), radius, probes, 0))
+        return float(estimate_nodes(self.quadratic, radius, probes, 0))
 
     def walk(self, radius: float) -> Walk:
         """A walk for codes cheaper than ``radius``."""
         return new_walk(self.codes.features, radius)
+
+    def walk_on(self, walk: Walk, budget: int) -> int:
+        """Visit at most ``budget`` nodes; returns how many."""
+        return walk_on(self.quadratic, walk, budget)
+
+    def open_bound(self, walk: Walk) -> float:
+        """Smallest cost any codes not yet seen can have."""
+        return float(open_bound(self.quadratic, walk))
+
+    def proves(self, cost: Floats, upper: Floats) -> Floats:
+        """Valid lower bounds (1,) on the error from a walk's cost (1,), ``upper`` attained."""
+        return proven(self.codes, self.factor, self.centred, cost, upper)
 
     def found(self, walk: Walk) -> Floats | None:
         """The walk's best codes (n,) in the problem's order, if it found any."""

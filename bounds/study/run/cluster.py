@@ -21,10 +21,11 @@ from typing import TYPE_CHECKING, Any, cast
 
 from bounds.errors import StudyError
 from bounds.problem.methods import knowing, registered
+from bounds.results.row import Row
 from bounds.study.plan.tasks import Task
 from bounds.study.run.outcome import Outcome
 from bounds.study.run.shards import missing_bits, write_shard
-from bounds.study.run.solving import Failure, Piece, Row, describe, read_piece, solve_task
+from bounds.study.run.solving import ChunkProblem, Failure, describe, read_chunk_problem, solve_task
 
 if TYPE_CHECKING:
     from distributed import Client, Future
@@ -84,7 +85,7 @@ def _flow(
                 began = time.perf_counter()
                 wanted = missing_bits(folder, task)
                 try:
-                    piece = read_piece(task)
+                    piece = read_chunk_problem(task)
                 except Exception as error:  # this task's own; the others go on
                     yield _ended(task, began, [Failure(wanted, describe(error))]), False
                     continue
@@ -107,14 +108,14 @@ def _threads(client: Client) -> int:
 
 
 def solve_remotely(
-    task: Task, wanted: tuple[int, ...], piece: Piece
+    task: Task, wanted: tuple[int, ...], piece: ChunkProblem
 ) -> tuple[list[Row], list[Failure]]:
     """What a worker does: solve the numbers it was sent, write nothing."""
     return solve_task(task, wanted, piece)
 
 
 def _submit(
-    client: Client, task: Task, wanted: tuple[int, ...], piece: Piece, manner: str
+    client: Client, task: Task, wanted: tuple[int, ...], piece: ChunkProblem, manner: str
 ) -> Future:
     # The key names the content, so two runs on one cluster share what both want.
     content = ",".join(map(task.key, wanted)).encode()

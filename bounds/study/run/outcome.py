@@ -8,8 +8,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from bounds.results.files import write_bytes
+from bounds.results.row import Row
 from bounds.study.plan.tasks import Task
-from bounds.study.run.shards import Row, certificate_path, missing_bits, write_shard
+from bounds.study.run.shards import certificate_path, missing_bits, write_shard
 from bounds.study.run.solving import Failure, solve_task
 
 
@@ -45,7 +46,7 @@ def solve_and_store(task: Task, folder: Path, stopped: Callable[[], bool]) -> Ou
     def store(row: Row, certificate: bytes | None) -> None:
         # The row last: where it is, nothing is missing.
         if certificate is not None:
-            write_bytes(certificate_path(folder, task, row["bits"]), certificate)
+            write_bytes(certificate_path(folder, task, row.bits), certificate)
         write_shard(folder, task, row)
 
     # Looked up now, not when the run began: another run may have been here in the meantime.

@@ -16,6 +16,7 @@ from pathlib import Path
 from bounds.errors import StudyError
 from bounds.problem.methods import PROBLEMS
 from bounds.results.files import make_folder, sweep, write_bytes
+from bounds.results.row import Row
 from bounds.results.table import as_table, write_results
 from bounds.study.plan.config import Study
 from bounds.study.plan.tasks import Task, make_tasks
@@ -24,7 +25,7 @@ from bounds.study.run.compiling import compiling, uncompiled
 from bounds.study.run.extracting import extract_layers
 from bounds.study.run.observer import Observer
 from bounds.study.run.outcome import Outcome
-from bounds.study.run.shards import Row, missing_bits, read_shard
+from bounds.study.run.shards import missing_bits, read_shard
 from bounds.study.run.solving import Failure
 
 __all__ = ["Observer", "Outcome", "Report", "run_study"]

@@ -11,14 +11,11 @@ from __future__ import annotations
 import hashlib
 import json
 from pathlib import Path
-from typing import Any
 
 from bounds.certificate import is_whole
 from bounds.results.files import write_bytes
-from bounds.results.table import SCHEMA
+from bounds.results.row import Row
 from bounds.study.plan.tasks import Task
-
-Row = dict[str, Any]
 
 _FOLDER = "tasks"
 _CERTIFICATES = "certificates"
@@ -40,8 +37,8 @@ def write_shard(results: Path, task: Task, row: Row) -> Path:
     Raises:
         StorageError: the folder cannot be written.
     """
-    path = shard_path(results, task, row["bits"])
-    shard = {"sha256": _digest(row), "row": row}
+    path = shard_path(results, task, row.bits)
+    shard = {"sha256": _digest(row), "row": vars(row)}
     write_bytes(path, json.dumps(shard, indent=1).encode() + b"\n")
     return path
 
@@ -50,12 +47,8 @@ def read_shard(results: Path, task: Task, bits: int) -> Row | None:
     """The row of a task at ``bits``; None when there is none, or what is there is not whole."""
     try:
         shard = json.loads(shard_path(results, task, bits).read_bytes())
-        row = shard["row"]
-        whole = (
-            row.keys() == set(SCHEMA.names)
-            and shard["sha256"] == _digest(row)
-            and row["key"] == task.key(bits)
-        )
+        row = Row(**shard["row"])  # a field too many or too few is a TypeError
+        whole = shard["sha256"] == _digest(row) and row.key == task.key(bits)
     except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
         return None
     return row if whole else None
@@ -73,5 +66,5 @@ def missing_bits(results: Path, task: Task) -> tuple[int, ...]:
 
 def _digest(row: Row) -> str:
     # JSON spells floats so that they come back bit for bit, infinities and NaN included.
-    text = json.dumps(row, sort_keys=True, separators=(",", ":"))
+    text = json.dumps(vars(row), sort_keys=True, separators=(",", ":"))
     return hashlib.sha256(text.encode()).hexdigest()

@@ -6,11 +6,11 @@ import math
 import platform
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache, lru_cache
 from importlib.metadata import version
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,8 +24,10 @@ from bounds.problem.grid import Grid, choose_scale
 from bounds.problem.limits import Limits
 from bounds.problem.methods import PRUNING, QUANTIZATION, find_method
 from bounds.problem.range import CERTIFIED, EXACT, HEURISTIC, Range, snr
+from bounds.problem.rule import GridRule
 from bounds.problem.slices import Progress
 from bounds.problem.sparsity import choose_keep, paper_box, sparsity
+from bounds.results.row import Row
 from bounds.study.plan.digest import code_digest
 from bounds.study.plan.tasks import Task, thin_out
 
@@ -33,13 +35,12 @@ if TYPE_CHECKING:
     from layers.dump.file import Chunk, LayerDump
 
 Floats = NDArray[np.float64]
-Row = dict[str, Any]
 #: From best to worst: a mixture of ranges is only as good as its worst part.
 _RANKS = (EXACT, CERTIFIED, HEURISTIC)
 
 
 @dataclass(frozen=True)
-class Piece:
+class ChunkProblem:
     """The numbers of a task: rounded weights (channels, n) of a chunk, and which ones they are.
 
     ``all_weights`` (all channels, n) are those the quantization step is chosen on.
@@ -60,7 +61,7 @@ class Piece:
         return self.all_weights.shape[1]
 
 
-def read_piece(task: Task) -> Piece:
+def read_chunk_problem(task: Task) -> ChunkProblem:
     """The chunk of a task, its weights rounded as the task says.
 
     Raises:
@@ -73,7 +74,7 @@ def read_piece(task: Task) -> Piece:
     chunk = chunks[task.chunk]
     weights = round_weights(chunk.weights, task.rounding)
     channels = thin_out(len(weights), task.layer.max_channels, task.layer.select)
-    return Piece(chunk, weights, channels)
+    return ChunkProblem(chunk, weights, channels)
 
 
 @lru_cache(maxsize=2)
@@ -89,13 +90,15 @@ def _chunks(dump: Path, size: int) -> tuple[LayerDump, list[Chunk]]:
 class Part:
     """A range that a result is made of, its share in it, and its step or number of weights kept.
 
-    ``scale`` is one step or (channels,). Pruning with interpolated k has two parts, all else one.
+    ``scale`` is one step or (channels,), ``storage`` true bits a weight on a grid. Pruning with
+    interpolated k has two parts, all else one.
     """
 
     found: Range
     share: float = 1.0
     scale: Floats | None = None
     keep: int | None = None
+    storage: float | None = None
 
 
 @dataclass(frozen=True)
@@ -109,11 +112,11 @@ class Failure:
 def solve_task(
     task: Task,
     wanted: Sequence[int] | None = None,
-    piece: Piece | None = None,
+    piece: ChunkProblem | None = None,
     store: Callable[[Row, bytes | None], object] = lambda _row, _certificate: None,
     stopped: Callable[[], bool] = lambda: False,
 ) -> tuple[list[Row], list[Failure]]:
-    """Rows of a task, one per bit width, with the columns of ``bounds.results.table.SCHEMA``.
+    """Rows of a task, one per bit width.
 
     What goes wrong at one bit width is told as a failure, and the others are solved.
 
@@ -134,7 +137,7 @@ def solve_task(
                 "the process that solves has other solvers than the one that started the study; "
                 "install the same layerbounds on every machine, and run the study again"
             )
-        piece = piece or read_piece(task)
+        piece = piece or read_chunk_problem(task)
     except Exception as error:  # whatever it was: the other tasks do not depend on it
         return [], [Failure(wanted, describe(error))]
     rows: list[Row] = []
@@ -162,7 +165,7 @@ def describe(error: BaseException) -> str:
 
 
 def quantize(
-    piece: Piece,
+    piece: ChunkProblem,
     bits: int,
     method: str,
     *,
@@ -187,8 +190,52 @@ def quantize(
     return found, scale
 
 
+@lru_cache(maxsize=8)  # every chunk asks for the layer's, which may have been searched for seconds
+def layer_grid(layer: LayerDump, rule: GridRule, rounding: str) -> Grid:
+    """The grid that ``rule`` makes from a layer's weights (channels, n), rounded as asked.
+
+    Raises:
+        ProblemError: weights that do not fit ``rounding``, or steps their format.
+    """
+    return rule.grid(round_weights(np.array(layer.weights, np.float64), rounding))
+
+
+def true_bits(layer: LayerDump, grid: Grid) -> float:
+    """Bits a weight of a layer on ``grid``, steps and zero points counted."""
+    return grid.bits_a_weight(layer.features, "true", layer.channels)
+
+
+def quantize_on(
+    piece: ChunkProblem,
+    layer: LayerDump,
+    grid: Grid,
+    method: str,
+    *,
+    time_limit: float | None,
+    node_limit: int | None = None,
+    seed: int = 0,
+    pairs: int = 0,
+    progress: Progress | None = None,
+) -> Range:
+    """Range of a piece of ``layer`` on ``grid``, that of the whole layer.
+
+    ``progress`` is told the channels done, as by ``bounds.problem.answer``.
+    """
+    chunk = piece.chunk
+    rows = chunk.channels.start + np.array(piece.channels)
+    problem = check_problem(chunk.gram, piece.weights)
+    notes = (*problem.notes, *grid.remarks(layer.features))
+    return answer(
+        replace(problem, notes=notes),
+        grid.rows(rows).columns(layer.features, chunk.features),
+        method,
+        Options(Limits(_limit(time_limit), node_limit), seed, pairs),
+        progress=progress,
+    )
+
+
 def prune(
-    piece: Piece,
+    piece: ChunkProblem,
     keep: int | None,
     method: str,
     *,
@@ -214,8 +261,15 @@ def _limit(seconds: float | None) -> float | None:
     return None if seconds is None or math.isinf(seconds) else seconds
 
 
-def _solve(task: Task, piece: Piece, bits: int) -> list[Part]:
+def _solve(task: Task, piece: ChunkProblem, bits: int) -> list[Part]:
     limits = {"time_limit": task.time_limit, "node_limit": task.node_limit}
+    if task.grid is not None:
+        layer, _ = _chunks(task.layer.dump, task.chunk_size)
+        grid = layer_grid(layer, GridRule.parse(task.grid), task.rounding)
+        seed = task.seed or 0
+        found = quantize_on(piece, layer, grid, task.method, seed=seed, **limits)
+        step = grid.step.mean(axis=1)
+        return [Part(found, scale=step, storage=true_bits(layer, grid))]
     if task.problem == QUANTIZATION:
         found, scale = quantize(
             piece, bits, task.method, rule=task.rule, seed=task.seed or 0, **limits
@@ -227,10 +281,12 @@ def _solve(task: Task, piece: Piece, bits: int) -> list[Part]:
     ]
 
 
-def _certify(task: Task, piece: Piece, bits: int, parts: Sequence[Part]) -> bytes:
+def _certify(task: Task, piece: ChunkProblem, bits: int, parts: Sequence[Part]) -> bytes:
     """The certificate of a result, one chunk line for each of its parts."""
     from bounds.certificate import Solved, certify
 
+    if task.grid is not None:
+        raise StudyError("there are no certificates on grids of the whole layer yet")
     dump, _ = _chunks(task.layer.dump, task.chunk_size)
     size = bits if task.problem == QUANTIZATION else None
     solved = [
@@ -240,7 +296,7 @@ def _certify(task: Task, piece: Piece, bits: int, parts: Sequence[Part]) -> byte
     return certify(dump, solved)[0]
 
 
-def _row(task: Task, piece: Piece, bits: int, parts: Sequence[Part], started: float) -> Row:
+def _row(task: Task, piece: ChunkProblem, bits: int, parts: Sequence[Part], started: float) -> Row:
     ranges, shares = [part.found for part in parts], [part.share for part in parts]
     scale, k = parts[0].scale, None
     if task.problem == PRUNING:
@@ -248,45 +304,47 @@ def _row(task: Task, piece: Piece, bits: int, parts: Sequence[Part], started: fl
     lower, upper = _mix([r.lower for r in ranges], shares), _mix([r.upper for r in ranges], shares)
     energy, status = ranges[0].energy, _worst(ranges)
     heldout_energy, heldout_error = _heldout(piece, ranges, shares)
-    return {
-        "source": task.layer.source,
-        "layer": task.layer.name,
-        "kind": task.layer.kind,
-        "dump_hash": task.layer.dump_hash,
-        "chunk": task.chunk,
-        "chunk_total": task.layer.chunk_total,
-        "group": piece.chunk.group,
-        "features": piece.features,
-        "channels": len(piece.channels),
-        "channel_total": len(piece.all_weights),
-        "problem": task.problem,
-        "method": task.method,
-        "bits": bits,
-        "k": k,
-        "scale": None if scale is None else float(np.mean(scale)),
-        "rounding": task.rounding,
-        "rule": task.rule,
-        "time_limit": task.time_limit,
-        "node_limit": task.node_limit,
-        "seed": task.seed,
-        "energy": float(energy.sum()),
-        "lower": float(lower.sum()),
-        "upper": float(upper.sum()),
-        "snr_bound": snr(energy, lower),
-        "snr_attained": snr(energy, upper),
-        "exact": int((status == EXACT).sum()),
-        "certified": int((status == CERTIFIED).sum()),
-        "heuristic": int((status == HEURISTIC).sum()),
-        "heldout_energy": heldout_energy,
-        "heldout_error": heldout_error,
-        "heldout_snr": snr(heldout_energy, heldout_error),
-        "nodes": int(sum(r.nodes.sum() for r in ranges)),
-        "seconds": time.perf_counter() - started,
-        "notes": " ".join(dict.fromkeys(note for r in ranges for note in r.notes)),
-        "versions": versions(),
-        "code": task.code,
-        "key": task.key(bits),
-    }
+    return Row(
+        source=task.layer.source,
+        layer=task.layer.name,
+        kind=task.layer.kind,
+        dump_hash=task.layer.dump_hash,
+        chunk=task.chunk,
+        chunk_total=task.layer.chunk_total,
+        group=piece.chunk.group,
+        features=piece.features,
+        channels=len(piece.channels),
+        channel_total=len(piece.all_weights),
+        problem=task.problem,
+        method=task.method,
+        bits=bits,
+        k=k,
+        scale=None if scale is None else float(np.mean(scale)),
+        rounding=task.rounding,
+        rule=task.rule,
+        time_limit=task.time_limit,
+        node_limit=task.node_limit,
+        seed=task.seed,
+        energy=float(energy.sum()),
+        lower=float(lower.sum()),
+        upper=float(upper.sum()),
+        snr_bound=snr(energy, lower),
+        snr_attained=snr(energy, upper),
+        exact=int((status == EXACT).sum()),
+        certified=int((status == CERTIFIED).sum()),
+        heuristic=int((status == HEURISTIC).sum()),
+        heldout_energy=heldout_energy,
+        heldout_error=heldout_error,
+        heldout_snr=snr(heldout_energy, heldout_error),
+        nodes=int(sum(r.nodes.sum() for r in ranges)),
+        seconds=time.perf_counter() - started,
+        notes=" ".join(dict.fromkeys(note for r in ranges for note in r.notes)),
+        versions=versions(),
+        code=task.code,
+        key=task.key(bits),
+        grid=task.grid or "",
+        storage=parts[0].storage,
+    )
 
 
 def _mix(values: list[Floats], shares: list[float]) -> Floats:
@@ -298,7 +356,7 @@ def _worst(ranges: list[Range]) -> NDArray[np.str_]:
     return np.array(_RANKS)[ranks]
 
 
-def _heldout(piece: Piece, ranges: list[Range], shares: list[float]) -> tuple[float, float]:
+def _heldout(piece: ChunkProblem, ranges: list[Range], shares: list[float]) -> tuple[float, float]:
     """Energy, and error of the attained weights, on the held-out inputs, summed over channels."""
     gram = piece.chunk.heldout_gram
     if gram is None:

@@ -35,7 +35,7 @@ def study(ran, tmp_path):
 @pytest.fixture
 def half(ran, tmp_path):
     """Results of one problem only."""
-    rows = [r for r in load_rows(ran.results / "tiny") if r["problem"] == "pruning"]
+    rows = [r for r in load_rows(ran.results / "tiny") if r.problem == "pruning"]
     write_results(tmp_path / "results.parquet", [as_table(rows)], "")
     return tmp_path
 

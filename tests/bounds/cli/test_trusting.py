@@ -164,18 +164,18 @@ def test_study_writes_certificates_that_verify(cli, ran, tmp_path, images):
     folder = tmp_path / "results" / "tiny"
     certificates = sorted((folder / "certificates").iterdir())
     rows = load_rows(folder)
-    assert [path.stem for path in certificates] == sorted(row["key"] for row in rows)
+    assert [path.stem for path in certificates] == sorted(row.key for row in rows)
     head = dump_path(ran.dumps, TINY, "head")
     for row in rows:
-        path = folder / "certificates" / f"{row['key']}.jsonl"
+        path = folder / "certificates" / f"{row.key}.jsonl"
         assert cli("verify", path, "--dump", head)[0] == 0
         channels = [line for line in parsed(path.read_bytes()) if line["is"] == "channel"]
         exact = sum(line["status"] == "exact" for line in channels)
-        parts = len(channels) // row["channels"]
-        assert exact == parts * row["exact"], row["method"]
+        parts = len(channels) // row.channels
+        assert exact == parts * row.exact, row.method
         if parts == 1:
             upper = sum(line["upper"] for line in channels)
-            assert upper == pytest.approx(row["upper"], rel=1e-12)
+            assert upper == pytest.approx(row.upper, rel=1e-12)
 
     # What is lost or damaged is made again, what is whole is not; results stay the same.
     before = {path: path.stat().st_mtime_ns for path in certificates}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -23,9 +24,9 @@ def rows(ran):
 
 def by_method(rows, problem, layer, chunk, bits):
     return {
-        r["method"]: r
+        r.method: r
         for r in rows
-        if (r["problem"], r["layer"], r["chunk"], r["bits"]) == (problem, layer, chunk, bits)
+        if (r.problem, r.layer, r.chunk, r.bits) == (problem, layer, chunk, bits)
     }
 
 
@@ -49,12 +50,12 @@ def test_rectangles_run_from_quick_methods_to_relaxations_and_dots_are_optima(ro
         p = by_method(rows, "pruning", *place)
         q = by_method(rows, "quantization", *place)
         left, bottom, right, top = corners(pair)
-        assert left == max(p["magnitude-ls"]["snr_attained"], p["perspective"]["snr_attained"])
-        assert bottom == max(q["gptq"]["snr_attained"], q["sdp"]["snr_attained"])
-        assert right == p["perspective"]["snr_bound"]
-        assert top == q["sdp"]["snr_bound"]
+        assert left == max(p["magnitude-ls"].snr_attained, p["perspective"].snr_attained)
+        assert bottom == max(q["gptq"].snr_attained, q["sdp"].snr_attained)
+        assert right == p["perspective"].snr_bound
+        assert top == q["sdp"].snr_bound
         x, y = optimum(pair)
-        assert (x, y) == (p["exact"]["snr_attained"], q["exact"]["snr_attained"])
+        assert (x, y) == (p["exact"].snr_attained, q["exact"].snr_attained)
         assert left - 1e-9 <= x <= right + 1e-9 and bottom - 1e-9 <= y <= top + 1e-9
 
 
@@ -100,7 +101,7 @@ def test_caption_counts_proven_rankings(rows):
 
 
 def test_a_side_without_bound_runs_out_of_the_panel(rows):
-    open_rows = [r | {"lower": 0.0} if r["problem"] == "pruning" else r for r in rows]
+    open_rows = [replace(r, lower=0.0) if r.problem == "pruning" else r for r in rows]
     pairs = chunk_pairs(open_rows)
     assert all(math.isinf(corners(pair)[2]) for pair in pairs)
     _, ax = plt.subplots()
@@ -114,7 +115,7 @@ def test_a_side_without_bound_runs_out_of_the_panel(rows):
 
 
 def test_no_dot_where_one_problem_is_open(rows):
-    some = [r | {"exact": 0} if r["problem"] == "pruning" else r for r in rows]
+    some = [replace(r, exact=0) if r.problem == "pruning" else r for r in rows]
     assert all(math.isnan(value) for pair in chunk_pairs(some) for value in optimum(pair))
 
 
@@ -141,7 +142,7 @@ def test_refusals(rows, tmp_path):
     with pytest.raises(StudyError, match="column, text"):
         range_figure(rows, width="poster")
     with pytest.raises(StudyError, match="both problems"):
-        range_figure([r for r in rows if r["problem"] == "pruning"])
+        range_figure([r for r in rows if r.problem == "pruning"])
     (tmp_path / "file").write_text("not a folder", "utf-8")
     with pytest.raises(StudyError, match="cannot be written"):
         save_figure(range_figure(rows), tmp_path / "file" / "ranges")

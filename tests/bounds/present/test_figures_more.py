@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import math
+from dataclasses import replace
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -27,6 +28,7 @@ from bounds.present.figures import (
 )
 from bounds.results.ranges import chunk_pairs, load_rows
 from bounds.results.steps import Step
+from tests.bounds.results.row_cases import with_grids
 
 
 @pytest.fixture
@@ -49,14 +51,9 @@ def test_losses_are_optimum_less_method(rows):
     records = loss_data(rows)
     assert {r["method"] for r in records} == {"gptq", "sdp", "magnitude-ls", "perspective"}
     exact = {
-        (r["layer"], r["chunk"], r["bits"], r["problem"]): r["snr_attained"]
-        for r in rows
-        if r["method"] == "exact"
+        (r.layer, r.chunk, r.bits, r.problem): r.snr_attained for r in rows if r.method == "exact"
     }
-    attained = {
-        (r["layer"], r["chunk"], r["bits"], r["problem"], r["method"]): r["snr_attained"]
-        for r in rows
-    }
+    attained = {(r.layer, r.chunk, r.bits, r.problem, r.method): r.snr_attained for r in rows}
     for r in records:
         place = (r["layer"], r["chunk"], r["bits"], r["problem"])
         expected = exact[place] - attained[*place, r["method"]]
@@ -65,19 +62,19 @@ def test_losses_are_optimum_less_method(rows):
 
 
 def test_losses_without_optimum_are_against_the_bound(rows):
-    some = [r | {"exact": 0} for r in rows if r["method"] in ("gptq", "sdp")]
+    some = [replace(r, exact=0) for r in rows if r.method in ("gptq", "sdp")]
     records = loss_data(some)
     assert not any(r["settled"] for r in records)
-    known = {(r["layer"], r["chunk"], r["bits"]): r["snr_bound"] for r in some if r["lower"] > 0}
+    known = {(r.layer, r.chunk, r.bits): r.snr_bound for r in some if r.lower > 0}
     for r in records:
         (row,) = (
             s
             for s in some
-            if all(s[name] == r[name] for name in ("layer", "chunk", "bits", "method"))
+            if all(getattr(s, name) == r[name] for name in ("layer", "chunk", "bits", "method"))
         )
         bound = known[r["layer"], r["chunk"], r["bits"]]
-        assert r["loss"] == pytest.approx(bound - row["snr_attained"])
-    none = loss_data([r | {"lower": 0.0} for r in some])
+        assert r["loss"] == pytest.approx(bound - row.snr_attained)
+    none = loss_data([replace(r, lower=0.0) for r in some])
     assert all(math.isinf(r["loss"]) for r in none)
     assert "at most" in loss_figure(some).get_suptitle()
 
@@ -96,10 +93,10 @@ def test_loss_panel_draws_medians(rows, ax):
 
 def test_loss_figure_has_a_panel_per_problem(rows):
     assert [ax.get_title() for ax in loss_figure(rows).axes] == ["quantization", "pruning"]
-    only = [r for r in rows if r["problem"] == "pruning"]
+    only = [r for r in rows if r.problem == "pruning"]
     assert [ax.get_title() for ax in loss_figure(only).axes] == ["pruning"]
     with pytest.raises(StudyError, match="heuristic"):
-        loss_figure([r for r in rows if r["method"] == "exact"])
+        loss_figure([r for r in rows if r.method == "exact"])
 
 
 def test_heldout_is_of_the_best_weights(rows):
@@ -109,10 +106,10 @@ def test_heldout_is_of_the_best_weights(rows):
         same = [
             row
             for row in rows
-            if all(row[n] == r[n] for n in ("layer", "chunk", "bits", "problem"))
+            if all(getattr(row, n) == r[n] for n in ("layer", "chunk", "bits", "problem"))
         ]
-        best = min(same, key=lambda row: row["upper"])
-        assert (r["calibration"], r["heldout"]) == (best["snr_attained"], best["heldout_snr"])
+        best = min(same, key=lambda row: row.upper)
+        assert (r["calibration"], r["heldout"]) == (best.snr_attained, best.heldout_snr)
     figure = heldout_figure(rows, width="column")
     for ax, problem in zip(figure.axes, ("quantization", "pruning"), strict=True):
         points = {
@@ -161,15 +158,15 @@ def test_anytime_figure_colours_problems():
 def test_every_kind_in_every_width(rows, kind):
     draw, _ = KINDS[kind]
     for width, (inches, _) in WIDTHS.items():
-        assert draw(rows, width=width).get_size_inches()[0] <= inches
+        assert draw(with_grids(rows), width=width).get_size_inches()[0] <= inches
     with pytest.raises(StudyError, match="column, text, neurips"):
-        draw(rows, width="poster")
+        draw(with_grids(rows), width="poster")
 
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_data_is_what_pgfplots_reads(rows, kind, tmp_path):
     _, data = KINDS[kind]
-    records = data(rows)
+    records = data(with_grids(rows))
     path = save_data(records, tmp_path / "new" / "data.csv")
     with path.open(newline="", encoding="utf-8") as file:
         found = list(csv.DictReader(file))
@@ -184,7 +181,7 @@ def test_data_is_what_pgfplots_reads(rows, kind, tmp_path):
 
 
 def test_open_values_are_words_that_pgfplots_knows(rows, tmp_path):
-    some = [r | {"lower": 0.0, "exact": 0} if r["problem"] == "pruning" else r for r in rows]
+    some = [replace(r, lower=0.0, exact=0) if r.problem == "pruning" else r for r in rows]
     text = save_data(range_data(some), tmp_path / "a.csv").read_text("utf-8")
     assert ",inf," in text and ",nan," in text
     steps = save_data(anytime_data(STEPS), tmp_path / "b.csv").read_text("utf-8").splitlines()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -18,7 +19,7 @@ ROOT = Path(__file__).resolve().parents[3]
 @pytest.fixture
 def rows(ran):
     # A name with all that LaTeX takes for itself.
-    return [r | {"source": r"a_b&c%d#e$f{g}~h^i\j"} for r in load_rows(ran.results / "tiny")]
+    return [replace(r, source=r"a_b&c%d#e$f{g}~h^i\j") for r in load_rows(ran.results / "tiny")]
 
 
 def body(text: str) -> list[list[str]]:
@@ -70,7 +71,7 @@ def test_verdict_table(rows):
             for cell, pair in zip(line[3:5], one.pairs[account].values(), strict=True):
                 assert cell == f"{pair.verdict.winner[0].upper()} ${pair.verdict.margin:.1f}$"
             assert line[5] == str(one.crossover(account))
-    assert text.count(escape(rows[0]["source"])) == len(ACCOUNTS)
+    assert text.count(escape(rows[0].source)) == len(ACCOUNTS)
     for rule in (r"\toprule", r"\midrule", r"\bottomrule", "1e-09"):
         assert rule in text
     assert "|" not in text.split(r"\begin{tabular}")[1].splitlines()[0], "booktabs has no rules"
@@ -88,8 +89,8 @@ def test_range_table(rows):
     assert len(lines) == len(pairs) == 4
     for line, pair in zip(lines, pairs, strict=True):
         q, p = pair.quantization, pair.pruning
-        numbers = [q.snr_reached, q.snr_attained, q.snr_bound]
-        numbers += [p.snr_reached, p.snr_attained, p.snr_bound]
+        numbers = [q.snr_heuristic, q.snr_attained, q.snr_bound]
+        numbers += [p.snr_heuristic, p.snr_attained, p.snr_bound]
         assert line == [
             str(pair.bits),
             *(f"{number:.2f}" for number in numbers),
@@ -100,7 +101,7 @@ def test_range_table(rows):
 
 
 def test_open_sides_are_infinite(rows):
-    rows = [r | {"lower": 0.0, "exact": 0} for r in rows]
+    rows = [replace(r, lower=0.0, exact=0) for r in rows]
     text = range_table(summarise(rows), "")
     check_structure(text)
     assert r"$\infty$" in text and "undecided" in text and r"$-\infty$" in text

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from typing import Any
 
 import numpy as np
 import pytest
@@ -11,8 +10,10 @@ from matplotlib.figure import Figure
 
 from bounds.present.figures import KINDS, WIDTHS, anytime_figure
 from bounds.problem.methods import PRUNING, QUANTIZATION
+from bounds.results.row import Row
 from bounds.results.steps import Step
 from tests.bounds.present.figure_boxes import faults
+from tests.bounds.results.row_cases import make_row, with_grids
 
 FEW = {QUANTIZATION: ("gptq", "descent", "sdp", "exact"), PRUNING: ("magnitude-ls", "exact")}
 MANY = {
@@ -32,7 +33,7 @@ def study(
     methods: dict[str, tuple[str, ...]],
     bits: range,
     settled: bool = True,
-) -> list[dict[str, Any]]:
+) -> list[Row]:
     """Rows as of a study of these layers; errors fall by 6 dB a bit, and with the method."""
     rng = np.random.default_rng(len(layers))
     rows = []
@@ -46,25 +47,13 @@ def study(
                         lower = optimum if name in ("exact", "sdp", "perspective") else 0.0
                         exact = 8 if settled and name == "exact" else 0
                         snr = 10 * math.log10(100 / upper)
-                        rows.append(
-                            {
-                                "source": source,
-                                "layer": layer,
-                                "chunk": chunk,
-                                "bits": width,
-                                "problem": problem,
-                                "method": name,
-                                "energy": 100.0,
-                                "lower": lower,
-                                "upper": upper,
-                                "channels": 8,
-                                "exact": exact,
-                                "certified": 8 - exact,
-                                "snr_attained": snr,
-                                "heldout_snr": snr - rng.uniform(0, 2),
-                            }
-                        )
-    return rows
+                        others = {
+                            **{"source": source, "layer": layer, "chunk": chunk, "bits": width},
+                            **{"channels": 8, "exact": exact, "certified": 8 - exact},
+                            **{"snr_attained": snr, "heldout_snr": snr - rng.uniform(0, 2)},
+                        }
+                        rows.append(make_row(problem, name, lower, upper, **others))
+    return with_grids(rows)
 
 
 STUDIES = {

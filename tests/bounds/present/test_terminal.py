@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 import math
-from typing import Any
+from dataclasses import replace
 
 import numpy as np
 import pyarrow as pa
@@ -15,40 +15,25 @@ from rich.console import Console
 from bounds.errors import StudyError
 from bounds.present.terminal import render, study_table
 from bounds.results.ranges import chunk_pairs, load_rows
+from bounds.results.row import Row
 from bounds.results.table import SCHEMA, write_results
-
-
-def row(problem: str, method: str, lower: float, upper: float, **others: Any) -> dict[str, Any]:
-    """A row of results with only the columns that ranges are made of."""
-    exact = 4 if lower == upper else 0
-    certified = 4 - exact if lower > 0 else 0
-    base = {"source": "net", "layer": "layer", "chunk": 0, "bits": 4, "energy": 100.0}
-    totals = {"channel_total": 16, "chunk_total": 3}
-    counts = {"channels": 4, "exact": exact, "certified": certified}
-    return (
-        base
-        | counts
-        | totals
-        | {"problem": problem, "method": method, "lower": lower, "upper": upper}
-        | others
-    )
-
+from tests.bounds.results.row_cases import make_row
 
 ROWS = [
-    row("quantization", "gptq", 0.0, 3.0),
-    row("quantization", "descent", 0.0, 2.0),
-    row("quantization", "sdp", 0.5, 4.0),
-    row("quantization", "exact", 1.0, 1.0),
-    row("pruning", "obs", 0.0, 20.0),
-    row("pruning", "perspective", 8.0, 25.0),
+    make_row("quantization", "gptq", 0.0, 3.0),
+    make_row("quantization", "descent", 0.0, 2.0),
+    make_row("quantization", "sdp", 0.5, 4.0),
+    make_row("quantization", "exact", 1.0, 1.0),
+    make_row("pruning", "obs", 0.0, 20.0),
+    make_row("pruning", "perspective", 8.0, 25.0),
 ]
 
 
 def test_the_best_of_all_methods_is_known():
     (pair,) = chunk_pairs(ROWS)
     q, p = pair.quantization, pair.pruning
-    assert (q.lower, q.upper, q.relaxed, q.reached) == (1.0, 1.0, 0.5, 2.0)
-    assert (p.lower, p.upper, p.relaxed, p.reached) == (8.0, 20.0, 8.0, 20.0)
+    assert (q.lower, q.upper, q.relaxation_bound, q.heuristic_error) == (1.0, 1.0, 0.5, 2.0)
+    assert (p.lower, p.upper, p.relaxation_bound, p.heuristic_error) == (8.0, 20.0, 8.0, 20.0)
     assert (q.exact, q.certified, q.channels) == (4, 0, 4)
     assert (p.exact, p.certified, p.channels) == (0, 4, 4)
     assert q.snr_attained == q.snr_bound == q.snr_optimum == pytest.approx(20.0)
@@ -58,19 +43,19 @@ def test_the_best_of_all_methods_is_known():
 
 
 def test_search_alone_is_both_quick_and_best():
-    rows = [row("quantization", "exact", 1.0, 1.0), row("pruning", "scip", 2.0, 3.0)]
+    rows = [make_row("quantization", "exact", 1.0, 1.0), make_row("pruning", "scip", 2.0, 3.0)]
     (pair,) = chunk_pairs(rows)
-    assert (pair.pruning.relaxed, pair.pruning.reached) == (2.0, 3.0)
+    assert (pair.pruning.relaxation_bound, pair.pruning.heuristic_error) == (2.0, 3.0)
 
 
 def test_a_chunk_with_one_problem_only_is_left_out():
-    rows = [*ROWS, row("quantization", "gptq", 0.0, 3.0, chunk=1)]
+    rows = [*ROWS, make_row("quantization", "gptq", 0.0, 3.0, chunk=1)]
     assert [pair.chunk for pair in chunk_pairs(rows)] == [0]
 
 
 def test_errors_and_not_decibels_are_summed_over_chunks():
-    second = [r | {"chunk": 1, "lower": r["lower"] * 3, "upper": r["upper"] * 3} for r in ROWS]
-    other = [r | {"bits": 5} for r in ROWS]
+    second = [replace(r, chunk=1, lower=r.lower * 3, upper=r.upper * 3) for r in ROWS]
+    other = [replace(r, bits=5) for r in ROWS]
     four, five = study_table([*ROWS, *second, *other])
     assert (four.chunks, five.chunks) == (2, 1)
     assert (four.chunk, four.bits, five.bits) == (None, 4, 5)
@@ -80,7 +65,7 @@ def test_errors_and_not_decibels_are_summed_over_chunks():
     assert four.quantization.channels == 8
 
 
-def shown(rows: list[dict[str, Any]]) -> str:
+def shown(rows: list[Row]) -> str:
     console = Console(width=80, record=True, file=io.StringIO())
     console.print(render(rows))
     return console.export_text()
@@ -134,7 +119,7 @@ def test_results_that_are_none_are_refused(tmp_path, ran):
 
 
 def test_infinite_bounds_are_shown():
-    rows = [r | {"lower": 0.0} if r["method"] in ("perspective",) else r for r in ROWS]
+    rows = [replace(r, lower=0.0) if r.method == "perspective" else r for r in ROWS]
     (pair,) = study_table(rows)
     assert pair.pruning.snr_bound == np.inf
     assert "inf" in shown(rows)

@@ -28,7 +28,7 @@ from bounds.problem.range import (
     snr,
 )
 from bounds.problem.sparsity import Sparse
-from bounds.results.ranges import Known
+from bounds.results.ranges import BestKnown
 
 
 def rational_form(gram, d):
@@ -130,7 +130,7 @@ def test_decibels_of_nothing_are_infinite():
 
 def test_decibels_and_snr_are_computed_in_one_place():
     """Ranges, what a study knows, and gaps share one definition."""
-    for kind in (Range, Known, Gap):
+    for kind in (Range, BestKnown, Gap):
         assert issubclass(kind, Bounded)
         assert not {"snr_bound", "snr_attained"} & set(vars(kind))
     root = Path(bounds.__file__).parent

@@ -11,6 +11,7 @@ import pytest
 from bounds import Grid, quantization_range
 from bounds.errors import MethodError, ProblemError
 from bounds.fuzz.rational import ExactForm
+from bounds.problem import methods
 from bounds.problem.codebooks import FP4, NF4, e4m3
 from bounds.problem.gram import check_problem
 from bounds.problem.points import point_offsets
@@ -262,11 +263,15 @@ def test_a_grid_must_belong_to_its_problem():
     assert np.array_equal(found.weights, same.weights) and np.array_equal(found.upper, same.upper)
 
 
-def test_a_method_that_cannot_take_a_grid_says_so():
+def test_a_method_that_cannot_take_a_grid_says_so(monkeypatch):
+    monkeypatch.setattr(methods, "_REGISTERED", {})
+    methods.register(methods.Method("plain", "quantization", "elsewhere:plain"))
     weights = np.ones((1, 4))
     grid = Grid.uniform(4, [[0.1, 0.2]], group_size=2)
     with pytest.raises(MethodError, match="groups"):
-        quantization_range(np.eye(4), weights, grid=grid, method="sdp-scs")
+        quantization_range(np.eye(4), weights, grid=grid, method="plain")
+    with pytest.raises(MethodError, match="pairs is for integers of one step a channel"):
+        quantization_range(np.eye(4), weights, grid=grid, method="sdp", pairs=3)
 
 
 def test_a_last_group_that_is_shorter_is_said():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -11,33 +12,17 @@ from bounds.errors import ProblemError
 from bounds.problem.methods import PRUNING, QUANTIZATION
 from bounds.results.equal_storage import BITMASK, ENTROPY, VALUES, most_kept, pairs_at, true_bits
 from bounds.results.ranges import chunk_pairs, load_rows
+from bounds.results.row import Row
 from bounds.results.summary import records, statement, summarise
 from bounds.results.verdicts import UNDECIDED, Crossover, Verdict, crossover
+from tests.bounds.results.row_cases import make_row
 
 
-def row(problem: str, bits: int, lower: float, upper: float, **others: Any) -> dict[str, Any]:
+def row(problem: str, bits: int, lower: float, upper: float, **others: Any) -> Row:
     """16 features, 4 channels solved of 8, exact where lower is upper."""
-    exact = 4 if lower == upper else 0
-    return {
-        "source": "net",
-        "layer": "layer",
-        "chunk": 0,
-        "bits": bits,
-        "problem": problem,
-        "method": "exact",
-        "energy": 100.0,
-        "lower": lower,
-        "upper": upper,
-        "channels": 4,
-        "channel_total": 8,
-        "chunk_total": 5,
-        "features": 16,
-        "rule": "mse" if problem == QUANTIZATION else "floor",
-        "k": None if problem == QUANTIZATION else float(bits),
-        "exact": exact,
-        "certified": 4 - exact if lower > 0 else 0,
-        "versions": "layerbounds 0.1.0, numpy 2",
-    } | others
+    kept = {"k": float(bits), "rule": "floor"} if problem == PRUNING else {}
+    totals = {"bits": bits, "channel_total": 8, "chunk_total": 5}
+    return make_row(problem, "exact", lower, upper, **totals | kept | others)
 
 
 #: 16 features: pruning at b bits keeps k = b. Errors fall with k; the last is left open.
@@ -51,7 +36,7 @@ ROWS = [
 def test_true_bits_count_scales():
     # 16 bits for one scale, shared by 16 features of all 8 channels; or of one channel.
     assert true_bits(ROWS[0]) == 2 + 16 / (16 * 8)
-    assert true_bits(ROWS[0] | {"rule": "mse-channel"}) == 2 + 16 / 16
+    assert true_bits(replace(ROWS[0], rule="mse-channel")) == 2 + 16 / 16
 
 
 @pytest.mark.parametrize(
@@ -94,7 +79,7 @@ def test_values_alone_are_the_paper_and_unknown_accounts_are_refused():
 
 def test_nothing_fits_is_known_exactly():
     # One bit and its share of a scale pay for the mask and nothing else.
-    rows = [r | {"bits": 1, "channel_total": 512} for r in ROWS if r["bits"] == 2]
+    rows = [replace(r, bits=1, channel_total=512) for r in ROWS if r.bits == 2]
     (pair,) = pairs_at(rows, BITMASK)
     assert (pair.pruning.lower, pair.pruning.upper, pair.pruning.exact) == (100.0, 100.0, 4)
     assert pair.verdict.winner == QUANTIZATION
@@ -103,7 +88,7 @@ def test_nothing_fits_is_known_exactly():
 
 def test_without_a_level_above_there_is_no_bound():
     # A scale per channel buys quantization's rival a weight more than was ever solved.
-    rows = [r | {"rule": "mse-channel"} if r["problem"] == QUANTIZATION else r for r in ROWS]
+    rows = [replace(r, rule="mse-channel") if r.problem == QUANTIZATION else r for r in ROWS]
     four = pairs_at(rows, "none")[-1]
     assert four.pruning.lower == 0.0 and four.pruning.upper == 20.0
     assert four.pruning.certified == 0
@@ -174,5 +159,5 @@ def test_statement_counts_what_was_proven():
     assert "4 have a positive proven bound" in text and "1e-09" in text
     assert "Solved of each layer: 4 of 8 channels, 1 of 5 chunks." in text
     assert "in 3 of 3 cases" in text and "layerbounds 0.1.0" in text
-    open_rows = [r | {"lower": 0.0, "exact": 0, "certified": 0} for r in ROWS]
+    open_rows = [replace(r, lower=0.0, exact=0, certified=0) for r in ROWS]
     assert "24 have none" in statement(open_rows)

@@ -6,15 +6,16 @@ from typing import Any
 
 from bounds.problem.methods import PRUNING, QUANTIZATION
 from bounds.results.ranges import chunk_pairs
+from bounds.results.row import Row
 from bounds.results.share import overall, shares, told
 from tests.bounds.results.test_equal_storage import row
 
 
-def both(bits: int, **others: Any) -> list[dict[str, Any]]:
+def both(bits: int, **others: Any) -> list[Row]:
     return [row(problem, bits, 1.0, 2.0, **others) for problem in (QUANTIZATION, PRUNING)]
 
 
-def share(rows: list[dict[str, Any]]) -> list[str]:
+def share(rows: list[Row]) -> list[str]:
     return [str(one) for one in shares(rows, chunk_pairs(rows)).values()]
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -9,6 +10,7 @@ from typing import Any
 import torch
 from torch import nn
 
+from bounds.results.row import Row
 from bounds.study import Calibration, LayerChoice, Solve, Study
 from bounds.study.plan.tasks import Task
 from layers.images.preprocessing import Preprocessing
@@ -64,9 +66,9 @@ def loud_study(images: Path) -> Study:
     return replace(study, layers=(quiet, replace(head, source=LOUD)))
 
 
-def timeless(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
+def timeless(rows: Iterable[Row]) -> list[dict[str, Any]]:
     """Rows without the columns that differ from run to run."""
-    return [{k: v for k, v in row.items() if k not in TIMELESS} for row in rows]
+    return [{k: v for k, v in vars(row).items() if k not in TIMELESS} for row in rows]
 
 
 def deadly(task: Task) -> bool:

@@ -69,5 +69,5 @@ def test_worker_processes_know_the_methods_registered_here(ran, tmp_path, monkey
     )
     report = run_study(replace(ran.study, solve=solve), results=tmp_path, dumps=ran.dumps)
     assert report.failures == ()
-    own = [row for row in load_rows(report.results) if row["method"] == "ceiling"]
-    assert own and all(row["heuristic"] == row["channels"] for row in own)
+    own = [row for row in load_rows(report.results) if row.method == "ceiling"]
+    assert own and all(row.heuristic == row.channels for row in own)

@@ -6,14 +6,20 @@ import json
 import shutil
 from collections import Counter
 from dataclasses import replace
+from io import StringIO
 from pathlib import Path
 
 import numpy as np
 import pytest
+from rich.console import Console
 
-from bounds import pruning_range, quantization_range
+from bounds import GridRule, pruning_range, quantization_range
 from bounds.errors import StudyError
+from bounds.present.latex import format_table
+from bounds.present.report.page import make_report
+from bounds.present.terminal import render_formats
 from bounds.problem.grid import choose_scale
+from bounds.results.formats import format_results
 from bounds.results.ranges import load_rows
 from bounds.results.table import SCHEMA, read_results
 from bounds.study import LayerChoice, format_study, load_study
@@ -45,7 +51,7 @@ def shards(run) -> dict[Path, int]:
 
 def head_rows(run, method):
     rows = load_rows(run.report.results)
-    return [r for r in rows if r["layer"] == "head" and r["method"] == method]
+    return [r for r in rows if r.layer == "head" and r.method == method]
 
 
 def test_results_are_complete_and_in_order(ran):
@@ -59,29 +65,29 @@ def test_results_are_complete_and_in_order(ran):
         for bits in (2, 4)
     ]
     keys = ("layer", "chunk", "problem", "method", "bits")
-    assert [tuple(row[k] for k in keys) for row in rows] == expected
+    assert [tuple(getattr(row, k) for k in keys) for row in rows] == expected
     assert (ran.report.solved, ran.report.skipped, ran.report.failures) == (18, 0, ())
     assert ran.report.rows == len(rows)
-    assert {row["source"] for row in rows} == {TINY}
-    counted = Counter((r["layer"], r["channels"], r["channel_total"], r["features"]) for r in rows)
+    assert {row.source for row in rows} == {TINY}
+    counted = Counter((r.layer, r.channels, r.channel_total, r.features) for r in rows)
     assert set(counted) == {("pointwise", 5, 40, 8), ("head", 12, 12, 12)}
-    assert {(r["layer"], r["chunk_total"]) for r in rows} == {("pointwise", 1), ("head", 4)}
+    assert {(r.layer, r.chunk_total) for r in rows} == {("pointwise", 1), ("head", 4)}
 
 
 def test_rows_are_consistent(ran):
     for row in load_rows(ran.report.results):
-        assert 0 <= row["lower"] <= row["upper"] < row["energy"]
-        assert row["exact"] + row["certified"] + row["heuristic"] == row["channels"]
-        assert row["snr_attained"] == pytest.approx(10 * np.log10(row["energy"] / row["upper"]))
-        assert row["snr_attained"] <= row["snr_bound"]
-        assert row["heldout_snr"] == pytest.approx(
-            10 * np.log10(row["heldout_energy"] / row["heldout_error"])
+        assert 0 <= row.lower <= row.upper < row.energy
+        assert row.exact + row.certified + row.heuristic == row.channels
+        assert row.snr_attained == pytest.approx(10 * np.log10(row.energy / row.upper))
+        assert row.snr_attained <= row.snr_bound
+        assert row.heldout_snr == pytest.approx(
+            10 * np.log10(row.heldout_energy / row.heldout_error)
         )
-        assert (row["k"] is None) == (row["scale"] is not None)
-        assert (row["k"] is None) == (row["problem"] == "quantization")
-        assert "layerbounds" in row["versions"] or "numpy" in row["versions"]
-        if row["method"] == "exact":
-            assert row["exact"] == row["channels"]
+        assert (row.k is None) == (row.scale is not None)
+        assert (row.k is None) == (row.problem == "quantization")
+        assert "layerbounds" in row.versions or "numpy" in row.versions
+        if row.method == "exact":
+            assert row.exact == row.channels
 
 
 def test_rows_say_what_the_solvers_say(ran):
@@ -95,17 +101,17 @@ def test_rows_say_what_the_solvers_say(ran):
         (row,) = (
             r
             for r in head_rows(ran, "exact")
-            if r["problem"] == problem and r["chunk"] == 1 and r["bits"] == 2
+            if r.problem == problem and r.chunk == 1 and r.bits == 2
         )
-        assert row["lower"] == found.lower.sum()
-        assert row["upper"] == found.upper.sum()
-        assert row["energy"] == found.energy.sum()
+        assert row.lower == found.lower.sum()
+        assert row.upper == found.upper.sum()
+        assert row.energy == found.energy.sum()
         error = found.weights - weights
         assert chunk.heldout_gram is not None
         heldout = np.einsum("ci,ij,cj->", error, chunk.heldout_gram, error)
-        assert row["heldout_error"] == pytest.approx(heldout, rel=1e-12)
-        assert row["dump_hash"] == dump.content_hash
-    assert row["k"] == 1
+        assert row.heldout_error == pytest.approx(heldout, rel=1e-12)
+        assert row.dump_hash == dump.content_hash
+    assert row.k == 1
 
 
 def test_results_carry_their_study(ran):
@@ -172,9 +178,9 @@ def test_interpolated_k_mixes_its_neighbours(copied):
         solve = replace(copied.study.solve, keep=rule, bits=(2, 3, 4), pruning=("exact",))
         report = rerun(copied, replace(copied.study, solve=solve))
         found[rule] = {
-            (r["layer"], r["chunk"], r["bits"]): r
+            (r.layer, r.chunk, r.bits): r
             for r in load_rows(report.results)
-            if r["problem"] == "pruning"
+            if r.problem == "pruning"
         }
     # 12 features: k is 1.5 at 2 bits, 3 at 4 bits.
     low = found["floor"]["head", 0, 2]
@@ -182,9 +188,9 @@ def test_interpolated_k_mixes_its_neighbours(copied):
     chunk = read_dump(dump_path(copied.dumps, TINY, "head")).chunks(12)[0]
     weights = chunk.weights.astype(np.float16).astype(np.float64)
     high = pruning_range(chunk.gram, weights, keep=2, time_limit=None)
-    assert (low["k"], mixed["k"]) == (1, 1.5)
-    assert mixed["upper"] == pytest.approx((low["upper"] + high.upper.sum()) / 2)
-    assert found["interpolate"]["head", 0, 4]["upper"] == found["floor"]["head", 0, 4]["upper"]
+    assert (low.k, mixed.k) == (1, 1.5)
+    assert mixed.upper == pytest.approx((low.upper + high.upper.sum()) / 2)
+    assert found["interpolate"]["head", 0, 4].upper == found["floor"]["head", 0, 4].upper
 
 
 def damage_truncate(path: Path) -> None:
@@ -246,7 +252,7 @@ def test_a_failing_task_is_recorded_and_the_rest_goes_on(images, ran, tmp_path):
     # Chunk 1 does not hold the loud weight, chunk 0 does.
     assert {entry["chunk"] for entry in recorded} == {0}
     rows = load_rows(report.results)
-    assert {(r["layer"], r["chunk"]) for r in rows} == {("pointwise", 0), ("head", 1)}
+    assert {(r.layer, r.chunk) for r in rows} == {("pointwise", 0), ("head", 1)}
     mended = replace(study, solve=replace(study.solve, rounding="none"))
     assert run_study(mended, results=tmp_path, dumps=ran.dumps).failures == ()
     assert not (tmp_path / "tiny" / "failures.json").exists()
@@ -310,7 +316,7 @@ def test_a_task_made_for_other_solvers_is_not_solved(ran):
     rows, (failure,) = solve_task(replace(task, code="0" * 64))
     assert rows == [] and failure.bits == task.bits and "other solvers" in failure.message
     rows, failures = solve_task(task)
-    assert [row["bits"] for row in rows] == [2, 4] and failures == []
+    assert [row.bits for row in rows] == [2, 4] and failures == []
 
 
 def test_one_bit_width_fails_and_the_others_are_solved(copied, monkeypatch):
@@ -362,3 +368,33 @@ def test_results_folder_that_cannot_be_made_is_a_study_error(ran, tmp_path):
     study = tiny_study(ran.study.calibration.images)
     with pytest.raises(StudyError, match="cannot be made"):
         run_study(study, results=tmp_path / "results", dumps=ran.dumps)
+
+
+def test_a_study_on_grids_of_the_whole_layer(images, ran, tmp_path):
+    grids = ("int4", "int3-tensor-mse")
+    study = tiny_study(images, grids=grids, quantization=("gptq", "exact"), pruning=())
+    report = run_study(study, results=tmp_path, dumps=ran.dumps)
+    assert report.failures == () and report.solved == 12
+    rows = load_rows(report.results)
+    dump = read_dump(dump_path(ran.dumps, TINY, "head"))
+    weights = dump.weights.astype(np.float16).astype(np.float64)
+    grid = GridRule.parse("int4").grid(weights)
+    chunk = dump.chunks(12)[1]
+    found = quantization_range(chunk.gram, weights[:, chunk.features], grid=grid, time_limit=None)
+    (row,) = (
+        r for r in rows
+        if (r.layer, r.chunk, r.method, r.grid) == ("head", 1, "exact", "int4")
+    )  # fmt: skip
+    assert (row.lower, row.upper) == (found.lower.sum(), found.upper.sum())
+    assert (row.bits, row.rule, row.k) == (4, "minmax", None)
+    assert row.storage == 4 + 16 / 40 and row.scale == grid.step.mean()
+    kinds = {one.grid: one for one in format_results(rows) if one.layer == "head"}
+    assert list(kinds) == list(grids)
+    assert kinds["int4"].leads(kinds["int3-tensor-mse"]) > 0
+    assert run_study(study, results=tmp_path, dumps=ran.dumps).solved == 0
+    text = make_report(rows, "grids")
+    assert "Formats" in text and "int3-tensor-mse" in text and "Verdicts" not in text
+    assert "int3-tensor-mse & 3." in format_table(format_results(rows))
+    console = Console(width=100, record=True, file=StringIO())
+    console.print(render_formats(rows))
+    assert "int4" in console.export_text()
