@@ -36,7 +36,7 @@ def sdp_refined(problem: Problem, grid: Grid, options: Options) -> Attempt:
 
 def _shared(problem: Problem, grid: Grid, options: Options, own: bool) -> Attempt:
     live = problem.live
-    solution = find_method(QUANTIZATION, "gptq").load()(problem, grid, options).solution
+    solution = _start(problem, grid, options)
     if not live.any():
         return Attempt(solution, finished=True)
     balance = power_of_two_balance(np.diag(problem.gram))[live]
@@ -70,6 +70,14 @@ def _shared(problem: Problem, grid: Grid, options: Options, own: bool) -> Attemp
                 diagonals[c], multiplier[c], lower[c] = trial[0], trial[1][0], trial[2][0]
     proof = _duals(problem, live, balance, diagonals, multiplier, lower)
     return Attempt(solution, lower, proof=proof)
+
+
+def _start(problem: Problem, grid: Grid, options: Options) -> Floats:
+    """Weights (channels, n) of GPTQ, or the nearest ones where it does not know the grid."""
+    gptq = find_method(QUANTIZATION, "gptq")
+    if grid.asks <= gptq.takes:
+        return gptq.load()(problem, grid, options).solution
+    return grid.values(grid.codes(problem.weights))
 
 
 def _duals(

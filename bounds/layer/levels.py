@@ -58,6 +58,6 @@ class Levels:
 
 def make_levels(grid: Grid, channels: int, live: NDArray[np.bool_]) -> Levels:
     """The levels of the live inputs of every channel."""
-    step = np.repeat(grid.steps(channels)[:, None], int(live.sum()), axis=1)
-    table = np.arange(grid.lo, grid.hi + 1, dtype=np.float64)
-    return Levels(table, step, np.zeros_like(step), True)
+    shape = channels, len(live)
+    step, zero = (np.ascontiguousarray(part(*shape)[:, live]) for part in (grid.steps, grid.zeros))
+    return Levels(np.ascontiguousarray(grid.levels), step, zero, grid.uniform_levels)

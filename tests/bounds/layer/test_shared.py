@@ -16,6 +16,7 @@ from bounds.layer.levels import Levels
 from bounds.layer.polish import polished
 from bounds.layer.proven import proven_values
 from bounds.layer.shared import Layer, dual_values, moves, relaxed_values, share_diagonal
+from bounds.problem.grid import Grid
 
 METHODS = ("sdp-shared", "sdp-refined")
 
@@ -206,3 +207,28 @@ def test_polished_places_have_no_better_neighbours():
                 there = found[c] + np.array(moves_)
                 if there.min() >= 0 and there.max() < len(table):
                     assert error(c, there) >= best - 1e-9
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_grids_of_every_kind_in_rationals(method):
+    rng = np.random.default_rng(12)
+    for n in (2, 3, 5):
+        gram = gram_of(rng, n)
+        weights = rng.standard_normal((3, n))
+        steps = rng.uniform(0.2, 0.8, (3, -(-n // 2)))
+        for grid in (
+            Grid.uniform(2, steps, rng.integers(-2, 2, steps.shape), group_size=2),
+            Grid.codebook([-1.0, -0.3, 0.1, 0.9], steps, 2),
+            Grid.ternary(0.7),
+        ):
+            found = quantization_range(gram, weights, grid=grid, method=method)
+            step, zero = grid.steps(3, n), grid.zeros(3, n)
+            for c, lower in enumerate(found.lower):
+                choices = [
+                    [Fraction(step[c, i]) * (Fraction(t) - Fraction(zero[c, i]))
+                     for t in grid.levels.tolist()]
+                    for i in range(n)
+                ]  # fmt: skip
+                assert Fraction(float(lower)) <= least_error(gram, weights[c], choices)
+            assert (found.lower > 0).all()
+            assert grid.fits(found.weights).all()
