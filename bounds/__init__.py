@@ -6,6 +6,9 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from bounds.joint.solve import joint_range
+    from bounds.layer.budget import budget_range
+    from bounds.layer.free_step import free_step_range
+    from bounds.layer.of_inputs import layer_range
     from bounds.layer.volume import volume_bound
     from bounds.problem.answer import answer
     from bounds.problem.gram import check_problem
@@ -13,21 +16,26 @@ if TYPE_CHECKING:
     from bounds.problem.joint import Joint
     from bounds.problem.methods import Method, register
     from bounds.problem.range import Range, snr
+    from bounds.problem.rule import GridRule
     from bounds.problem.sparsity import Pattern, Sparse
     from bounds.pruning.solve import pruning_range
     from bounds.quantization.solve import quantization_range
 
 __all__ = [
     "Grid",
+    "GridRule",
     "Joint",
     "Method",
     "Pattern",
     "Range",
     "Sparse",
     "answer",
+    "budget_range",
     "check_problem",
     "choose_scale",
+    "free_step_range",
     "joint_range",
+    "layer_range",
     "pruning_range",
     "quantization_range",
     "register",
@@ -37,15 +45,19 @@ __all__ = [
 
 _HOMES = {
     "Grid": "bounds.problem.grid",
+    "GridRule": "bounds.problem.rule",
     "Joint": "bounds.problem.joint",
     "Method": "bounds.problem.methods",
     "Pattern": "bounds.problem.sparsity",
     "Range": "bounds.problem.range",
     "Sparse": "bounds.problem.sparsity",
     "answer": "bounds.problem.answer",
+    "budget_range": "bounds.layer.budget",
     "check_problem": "bounds.problem.gram",
     "choose_scale": "bounds.problem.grid",
+    "free_step_range": "bounds.layer.free_step",
     "joint_range": "bounds.joint.solve",
+    "layer_range": "bounds.layer.of_inputs",
     "pruning_range": "bounds.pruning.solve",
     "quantization_range": "bounds.quantization.solve",
     "register": "bounds.problem.methods",

@@ -26,7 +26,7 @@ PROBLEMS = (QUANTIZATION, PRUNING)
 KINDS = (*PROBLEMS, JOINT)
 
 #: What a method may depend on besides the problem.
-TAKES = frozenset({"limits", "seed", "pairs", "pattern", "box"})
+TAKES = frozenset({"limits", "seed", "pairs", "pattern", "box", "groups", "levels", "zero"})
 #: Other packages announce methods under this name; each entry point is a ``Method``.
 ENTRY_POINTS = "layerbounds.methods"
 
@@ -83,6 +83,10 @@ class Method:
             ) from error
 
 
+#: What a grid that is no signed integers with one step a channel asks of a method.
+_GRIDS = ("groups", "levels", "zero")
+
+
 def _quantization(name: str, **more) -> Method:
     run = f"bounds.quantization.attempts:{name.replace('-', '_')}"
     return Method(name, QUANTIZATION, run, **more)
@@ -95,7 +99,7 @@ def _pruning(name: str, **more) -> Method:
 
 
 def _joint(name: str, **more) -> Method:
-    takes = frozenset({"pattern"}) | more.pop("takes", frozenset())
+    takes = frozenset({"pattern", *_GRIDS}) | more.pop("takes", frozenset())
     run = f"bounds.joint.attempts:{name.replace('-', '_')}"
     return Method(name, JOINT, run, takes=takes, **more)
 

@@ -65,15 +65,15 @@ def quantization_bits(bits: float, weights_per_scale: float = math.inf) -> float
     return bits + VALUE_BITS / weights_per_scale
 
 
-def joint_bits(bits: float, sparsity: float, weights_per_scale: float, account: str) -> float:
-    """True bits a weight of codes with zeros left out: codes kept, mask, and a 16-bit scale.
+def grid_bits(bits: float, group_bits: float, groups: int, features: int) -> float:
+    """True bits a weight of a grid: its codes, and what each group of a channel's inputs needs.
 
-    ``account``: ``values`` for the codes alone; else how the mask is coded, as for ``mask_bits``.
+    Args:
+        bits: width of a code.
+        group_bits: of a group's step and zero point.
+        groups: of a channel; features: its inputs.
     """
-    codes = bits * (1 - check_sparsity(sparsity))
-    if account == "values":
-        return codes
-    return codes + mask_bits(sparsity, account) + VALUE_BITS / weights_per_scale
+    return bits + group_bits * groups / features
 
 
 def sparsity_at_true_bits(bits: float, mask: str = "entropy") -> float:
