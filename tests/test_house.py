@@ -16,8 +16,8 @@ ROOT = Path(__file__).resolve().parent.parent
 ROOMS = {
     "layers": ("errors", "packages", "dump", "images", "networks", "capture", "extract"),
     "bounds": (
-        *("errors", "linalg", "problem", "quantization", "pruning", "layer", "certificate"),
-        *("theory", "results", "gap", "study", "audit", "fuzz", "present", "cli"),
+        *("errors", "linalg", "problem", "quantization", "pruning", "joint", "layer"),
+        *("certificate", "theory", "results", "gap", "study", "audit", "fuzz", "present", "cli"),
     ),
 }
 #: Loaded by themselves: the verifier knows no other room, and packages name what is public.
