@@ -9,6 +9,8 @@ if TYPE_CHECKING:
     from bounds.gap.formats.checkpoint import open_checkpoint
     from bounds.gap.whole import judge_layer
     from bounds.joint.solve import joint_range
+    from bounds.layer.budget import budget_range
+    from bounds.layer.free_step import free_step_range
     from bounds.layer.of_inputs import layer_range
     from bounds.layer.volume import volume_bound
     from bounds.problem.answer import answer
@@ -31,8 +33,10 @@ __all__ = [
     "Range",
     "Sparse",
     "answer",
+    "budget_range",
     "check_problem",
     "choose_scale",
+    "free_step_range",
     "joint_range",
     "judge_checkpoint",
     "judge_layer",
@@ -54,12 +58,14 @@ _HOMES = {
     "Range": "bounds.problem.range",
     "Sparse": "bounds.problem.sparsity",
     "answer": "bounds.problem.answer",
+    "budget_range": "bounds.layer.budget",
     "check_problem": "bounds.problem.gram",
     "choose_scale": "bounds.problem.grid",
     "judge_checkpoint": "bounds.gap.checkpoints",
     "judge_layer": "bounds.gap.whole",
-    "layer_range": "bounds.layer.of_inputs",
+    "free_step_range": "bounds.layer.free_step",
     "joint_range": "bounds.joint.solve",
+    "layer_range": "bounds.layer.of_inputs",
     "open_checkpoint": "bounds.gap.formats.checkpoint",
     "pruning_range": "bounds.pruning.solve",
     "quantization_range": "bounds.quantization.solve",

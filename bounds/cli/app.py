@@ -12,6 +12,7 @@ from typing import Annotated, Any
 
 import typer
 
+from bounds.cli.allocating import allocate
 from bounds.cli.auditing import audit
 from bounds.cli.checkpoints import judge
 from bounds.cli.judging import gap
@@ -95,6 +96,7 @@ for command in (
     verify,
     gap,
     judge,
+    allocate,
     audit,
     fuzz,
     methods,

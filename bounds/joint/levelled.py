@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from bounds.linalg.forms import form, rounding_factor
 from bounds.problem.gram import Problem
-from bounds.problem.joint import Joint, grid_levels, grid_steps, grid_zeros
+from bounds.problem.joint import Joint
 from bounds.problem.sparsity import Box
 from bounds.pruning.reduced import ReducedProblem, reduce_problem
 
@@ -74,9 +74,9 @@ class Levelled:
 
 def make_levelled(problem: Problem, joint: Joint) -> Levelled:
     """Reduce ``problem`` under ``joint``, which was checked."""
-    levels = grid_levels(joint.grid)
-    steps = grid_steps(joint.grid, problem.channels, problem.features)
-    zeros = grid_zeros(joint.grid, problem.channels, problem.features)
+    levels = joint.grid.levels
+    steps = joint.grid.steps(problem.channels, problem.features)
+    zeros = joint.grid.zeros(problem.channels, problem.features)
     low = float(np.min(steps * (levels[0] - zeros), initial=0.0))
     high = float(np.max(steps * (levels[-1] - zeros), initial=0.0))
     box = Box(np.nextafter(low, -np.inf), np.nextafter(high, np.inf))

@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from numpy.typing import ArrayLike
 
-from bounds.errors import ProblemError
 from bounds.problem.answer import answer
 from bounds.problem.attempt import Options
 from bounds.problem.gram import check_problem
-from bounds.problem.grid import RULES, Grid, choose_scale
+from bounds.problem.grid import Grid
 from bounds.problem.joint import Joint
 from bounds.problem.limits import DEFAULT_SECONDS, Limits
 from bounds.problem.methods import JOINT, find_method
 from bounds.problem.range import TOLERANCE, Range
+from bounds.problem.rule import GridRule
 from bounds.problem.sparsity import sparsity
+from bounds.quantization.solve import asked_grid
 
 
 def joint_range(
@@ -23,7 +26,7 @@ def joint_range(
     keep: int | None = None,
     bits: int | None = None,
     scale: ArrayLike | str | None = None,
-    grid: Grid | None = None,
+    grid: Grid | GridRule | str | None = None,
     pattern: tuple[int, int] | None = None,
     method: str = "exact",
     time_limit: float | None = DEFAULT_SECONDS,
@@ -35,7 +38,7 @@ def joint_range(
     Args:
         gram: (n, n), raw sum over rows of ``X^T X``; weights: (channels, n).
         keep: most nonzeros per channel, 0..n; or ``pattern``.
-        bits, scale: of the grid, as for ``quantization_range``; or ``grid`` itself.
+        bits, scale: of the grid, as for ``quantization_range``; or ``grid``, as there.
         pattern: (N, M) for at most N nonzeros in every M consecutive inputs.
         method: ``prune-quantize``, ``quantize-prune``, ``obr`` and ``descent`` attain an error
             only; ``dual`` proves a bound beside it; ``exact`` searches until the optimum is proven
@@ -50,18 +53,7 @@ def joint_range(
     """
     find_method(JOINT, method)
     problem = check_problem(gram, weights)
-    if grid is None:
-        if bits is None or scale is None:
-            raise ProblemError("give bits and scale, or a grid")
-        if isinstance(scale, str):
-            if scale not in RULES:
-                raise ProblemError(
-                    f"scale must be a positive number, one per channel, or one of {RULES}, "
-                    f"got {scale!r}"
-                )
-            scale = choose_scale(problem.weights, bits, scale)
-        grid = Grid.uniform(bits, scale)
-    elif bits is not None or scale is not None:
-        raise ProblemError("give either a grid, or bits and scale")
+    chosen = asked_grid(problem, bits, scale, grid)
+    problem = replace(problem, notes=(*problem.notes, *chosen.remarks(problem.features)))
     options = Options(Limits(time_limit, node_limit))
-    return answer(problem, Joint(grid, sparsity(keep, pattern)), method, options, tolerance)
+    return answer(problem, Joint(chosen, sparsity(keep, pattern)), method, options, tolerance)

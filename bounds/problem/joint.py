@@ -14,7 +14,7 @@ from bounds.problem.grid import Grid
 from bounds.problem.methods import JOINT
 from bounds.problem.scaling import Scaling
 from bounds.problem.sparsity import Pattern, Sparse
-from bounds.problem.storage import joint_bits
+from bounds.problem.storage import mask_bits
 
 Floats = NDArray[np.float64]
 
@@ -33,7 +33,7 @@ class Joint:
     @property
     def asks(self) -> frozenset[str]:
         """What a method must be able to take."""
-        return self.sparsity.asks
+        return self.grid.asks | self.sparsity.asks
 
     def check(self, problem: Problem) -> None:
         """Raise ProblemError where grid or budget do not belong to ``problem``."""
@@ -41,8 +41,8 @@ class Joint:
         self.sparsity.check(problem)
         if self.sparsity.box is not None:
             raise ProblemError("the grid is a box already; give no other one")
-        zeros = grid_zeros(self.grid, problem.channels, problem.features)
-        off = ~np.isin(zeros, grid_levels(self.grid))
+        zeros = self.grid.zeros(problem.channels, problem.features)
+        off = ~np.isin(zeros, self.grid.levels)
         if off.any():
             c, i = (int(x) for x in np.argwhere(off)[0])
             raise ProblemError(
@@ -70,26 +70,18 @@ class Joint:
         """Which channels (channels,) are sparse enough and on the grid."""
         return self.sparsity.fits(solution, accuracy) & self.grid.fits(solution, accuracy)
 
-    def bits_a_weight(self, features: int, account: str = "values") -> float:
-        """Codes of the kept weights alone, or with the mask and the 16-bit step of a channel."""
-        kept = int(self.sparsity.budget(features)[1].sum())
-        return joint_bits(self.grid.bits, 1 - kept / features, features, account)
+    def bits_a_weight(self, features: int, account: str = "values", channels: int = 1) -> float:
+        """Codes of the kept weights alone, or with the mask, the steps and the zero points.
+
+        ``account``: ``values``, or how the mask is coded, as for ``storage.mask_bits``.
+        """
+        share = int(self.sparsity.budget(features)[1].sum()) / features
+        codes = share * self.grid.bits
+        if account == "values":
+            return codes
+        beside = self.grid.bits_a_weight(features, "all", channels) - self.grid.bits
+        return codes + mask_bits(1 - share, account) + beside
 
     def __str__(self) -> str:
         """In a few words."""
         return f"{self.sparsity}, {self.grid}"
-
-
-def grid_levels(grid: Grid) -> Floats:
-    """The levels (L,) of a grid, ascending, in units of its step."""
-    return np.arange(grid.lo, grid.hi + 1, dtype=np.float64)
-
-
-def grid_zeros(grid: Grid, channels: int, features: int) -> Floats:
-    """The zero points (channels, n), in units of the step."""
-    return np.zeros((channels, features))
-
-
-def grid_steps(grid: Grid, channels: int, features: int) -> Floats:
-    """The steps (channels, n)."""
-    return np.repeat(grid.steps(channels)[:, None], features, axis=1)

@@ -83,6 +83,10 @@ class Method:
             ) from error
 
 
+#: What a grid that is no signed integers with one step a channel asks of a method.
+_GRIDS = ("groups", "levels", "zero")
+
+
 def _quantization(name: str, **more) -> Method:
     takes = frozenset({"groups", "zero", "levels"}) | more.pop("takes", frozenset())
     run = f"bounds.quantization.attempts:{name.replace('-', '_')}"
@@ -96,7 +100,7 @@ def _pruning(name: str, **more) -> Method:
 
 
 def _joint(name: str, **more) -> Method:
-    takes = frozenset({"pattern"}) | more.pop("takes", frozenset())
+    takes = frozenset({"pattern", *_GRIDS}) | more.pop("takes", frozenset())
     run = f"bounds.joint.attempts:{name.replace('-', '_')}"
     return Method(name, JOINT, run, takes=takes, **more)
 

@@ -76,17 +76,6 @@ def grid_bits(bits: float, group_bits: float, groups: int, features: int) -> flo
     return bits + group_bits * groups / features
 
 
-def joint_bits(bits: float, sparsity: float, weights_per_scale: float, account: str) -> float:
-    """True bits a weight of codes with zeros left out: codes kept, mask, and a 16-bit scale.
-
-    ``account``: ``values`` for the codes alone; else how the mask is coded, as for ``mask_bits``.
-    """
-    codes = bits * (1 - check_sparsity(sparsity))
-    if account == "values":
-        return codes
-    return codes + mask_bits(sparsity, account) + VALUE_BITS / weights_per_scale
-
-
 def sparsity_at_true_bits(bits: float, mask: str = "entropy") -> float:
     """The sparsity at which pruning, mask included, costs ``bits`` a weight.
 

@@ -152,9 +152,9 @@ def test_wide_and_hard_ones_stop_at_their_limit_with_a_bound():
 
 def test_what_is_refused():
     gram, weights = problem(9, 4)
-    with pytest.raises(ProblemError, match="give bits and scale, or a grid"):
+    with pytest.raises(ProblemError, match="scale must be"):
         joint_range(gram, weights, keep=2, bits=3)
-    with pytest.raises(ProblemError, match="either a grid, or bits"):
+    with pytest.raises(ProblemError, match="either a grid or bits"):
         joint_range(gram, weights, keep=2, bits=3, grid=Grid.uniform(3, 0.3))
     with pytest.raises(ProblemError, match="either keep"):
         joint_range(gram, weights, bits=3, scale=0.3)
@@ -164,6 +164,39 @@ def test_what_is_refused():
         joint_range(gram, weights, keep=2, bits=3, scale="best-of-all")
     with pytest.raises(MethodError, match="unknown joint method"):
         joint_range(gram, weights, keep=2, bits=3, scale=0.3, method="sdp")
+
+
+GRIDS = {
+    "groups": Grid.uniform(2, [[0.4, 0.9], [0.7, 0.3]], group_size=3),
+    "zero points": Grid.uniform(3, [[0.3, 0.5]], [[2, 5]], group_size=3, signed=False),
+    "nf4": Grid.nf4([[1.1], [0.8]], 64),
+    "ternary": Grid.ternary(0.6),
+}
+
+
+@pytest.mark.parametrize("name", GRIDS)
+def test_every_grid_that_has_a_zero(name):
+    grid, (gram, weights) = GRIDS[name], problem(11, 5)
+    codes = np.array(list(itertools.product(grid.levels, repeat=5)), float)
+    steps, zeros = grid.steps(2, 5), grid.zeros(2, 5)
+    for method in METHODS:
+        found = joint_range(gram, weights, keep=2, grid=grid, method=method)
+        assert found.constraint.fits(found.weights).all()
+        for c, w in enumerate(weights):
+            values = (codes - zeros[c]) * steps[c]
+            values = values[(values != 0).sum(axis=1) <= 2]
+            errors = (((values - w) @ gram) * (values - w)).sum(axis=1)
+            assert found.lower[c] <= errors.min() * (1 + 1e-12)
+            assert found.upper[c] >= errors.min() * (1 - 1e-12)
+            if method == "exact":
+                assert found.upper[c] == pytest.approx(errors.min(), rel=1e-9)
+
+
+def test_a_grid_without_zero_is_refused():
+    gram, weights = problem(2, 4)
+    grid = Grid.uniform(3, 0.3, 1.5, signed=False, real_zero=True)
+    with pytest.raises(ProblemError, match="zero is no value of the grid in channel 0, input 0"):
+        joint_range(gram, weights, keep=2, grid=grid)
 
 
 def test_the_constraint_knows_its_storage_and_itself():
