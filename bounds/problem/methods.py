@@ -202,6 +202,12 @@ _BUILT_IN = (
         costs="milliseconds a channel at 36 inputs, a second at 192",
     ),
     _pruning(
+        "perspective-split",
+        proves="bound",
+        does="the same over intervals of the inputs' flattest direction, where one is nearly flat",
+        costs="up to 32 times perspective where it helps, perspective elsewhere",
+    ),
+    _pruning(
         "scip",
         proves="optimum",
         takes=frozenset({"limits"}),

@@ -17,8 +17,9 @@ from bounds.pruning.box import box_refit
 from bounds.pruning.heuristics import selection
 from bounds.pruning.heuristics import swap as exchanges
 from bounds.pruning.reduced import Mask, ReducedProblem, reduce_problem
-from bounds.pruning.refit import refit
+from bounds.pruning.refit import reduced_upper, refit
 from bounds.pruning.relaxation.perspective import original_units, proven_multipliers
+from bounds.pruning.relaxation.split import split_bounds
 from bounds.pruning.search import exact as searching
 from bounds.pruning.search import scip as miqp
 
@@ -68,6 +69,11 @@ def swap(problem: Problem, budget: Budget, options: Options) -> Attempt:
 def perspective(problem: Problem, budget: Budget, options: Options) -> Attempt:
     """The relaxation's bound beside the weights of ``swap``."""
     return _attempt(problem, budget, options, _relaxed, _swapped)
+
+
+def perspective_split(problem: Problem, budget: Budget, options: Options) -> Attempt:
+    """The relaxation's bound, the line split where one direction of the inputs is nearly flat."""
+    return _attempt(problem, budget, options, _relaxed_by_intervals, _swapped)
 
 
 def scip(problem: Problem, budget: Budget, options: Options) -> Attempt:
@@ -147,6 +153,17 @@ def _relaxed(reduced: ReducedProblem, problem: Problem, options: Options, box: B
     p, d, lower = proven_multipliers(reduced)
     proof = original_units(reduced, p, d, lower)
     return Masks(exchanges.swap(reduced, problem.weights), lower, proof=proof)
+
+
+def _relaxed_by_intervals(
+    reduced: ReducedProblem, problem: Problem, options: Options, box: Box | None
+) -> Masks:
+    masks = exchanges.swap(reduced, problem.weights)
+    p, d, lower = proven_multipliers(reduced)
+    upper = reduced_upper(reduced, refit(reduced, masks))
+    # Certificates have no intervals yet: what they carry is the bound of the line as a whole.
+    proof = original_units(reduced, p, d, lower)
+    return Masks(masks, split_bounds(reduced, lower, upper), proof=proof)
 
 
 def _by_scip(reduced: ReducedProblem, problem: Problem, options: Options, box: Box | None) -> Masks:

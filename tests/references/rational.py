@@ -14,7 +14,7 @@ from bounds import pruning_range
 from bounds.problem.sparsity import paper_box
 from tests.references.pruning_instances import pattern_supports
 
-METHODS = ("exact", "perspective", "swap", "obs")
+METHODS = ("exact", "perspective", "perspective-split", "swap", "obs")
 
 
 @dataclass(frozen=True)

@@ -154,10 +154,16 @@ def verified_value(reduced: ReducedProblem, channel: int, p: Floats, d: Floats) 
     residual = np.abs(residual) + unit * size
     value = form(gram, w[None])[0] - 2 * (y * (linear - p)).sum() + y @ (exact @ y)
     magnitude = np.abs(w) @ absolute @ np.abs(w) + 3 * np.abs(y) @ size
+    top = largest_ratios(reduced, p, d)
+    value = value - top - unit * (magnitude + top)
+    value = value - (residual * residual).sum() * (1 + unit) / np.longdouble(sigma)
+    return max(float(np.nextafter(np.float64(value), -np.inf)), 0.0)
+
+
+def largest_ratios(reduced: ReducedProblem, p: Floats, d: Floats) -> np.longdouble:
+    """The most that ``sum p_i^2 / D_ii`` can be over supports within the budget; extended."""
     ratio = p.astype(np.longdouble) ** 2 / d
     top = np.longdouble(0)
     for group, capacity in enumerate(reduced.capacity):
         top += np.sort(ratio[reduced.group == group])[::-1][:capacity].sum()
-    value = value - top - unit * (magnitude + top)
-    value = value - (residual * residual).sum() * (1 + unit) / np.longdouble(sigma)
-    return max(float(np.nextafter(np.float64(value), -np.inf)), 0.0)
+    return top
