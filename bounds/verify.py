@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import argparse
 import hashlib
+import itertools
 import json
 import math
 import re
@@ -29,7 +30,8 @@ from layers.dump.file import LayerDump, read_dump
 from layers.errors import DumpError
 
 FORMAT = "layerbounds-certificate"
-VERSION = 1
+VERSION = 2
+LEVELED = 2  # version from which chunks may have levels of their own
 PRECISION = 256  # bits of a ball's centre
 FLOOR = 1e-13  # share of the energy below which a gap counts as closed
 GRID_BITS = 36  # centres are rounded to multiples of 2^-36, so that z - centre is exact in a double
@@ -106,6 +108,13 @@ FIELDS: dict[str, dict[str, Any]] = {
     "quantization chunk": {**CHUNK, "task": (str, "quantization"), "bits": (int, 1, 16)},
     "pruning chunk": {**CHUNK, "task": (str, "pruning"), "keep": INDEX},
     "quantization channel": {**CHANNEL, "step": POSITIVE, "codes": [(int, -(2**15), 2**15 - 1)]},
+    "levels chunk": {
+        **CHUNK,
+        "task": (str, "levels"),
+        "levels": [DOUBLE],
+        "group_size": (int, 1, MOST_INTEGER),
+    },
+    "levels channel": {**CHANNEL, "steps": [POSITIVE], "zeros": [DOUBLE], "codes": [INDEX]},
     "pruning channel": {**CHANNEL, "support": [INDEX], "values": [DOUBLE]},
     "end": {"is": (str, "end"), "channels": INDEX, "sha256": DIGEST},
     "none": {"is": (str, "none")},
@@ -119,6 +128,14 @@ FIELDS: dict[str, dict[str, Any]] = {
         "centre": [DOUBLE],
         "cut": [NOT_NEGATIVE],
         "at": [(int, -(2**20), 2**20)],
+    },
+    "levels dual": {"is": (str, "dual"), "cuts": [(INDEX, INDEX, INDEX, DOUBLE)]},
+    "levels search": {
+        "is": (str, "search"),
+        "order": [INDEX],
+        "centre": [DOUBLE],
+        "cut": [NOT_NEGATIVE],
+        "at": [INDEX],
     },
     "reduced": {"is": (str, "reduced"), "basis": [[BASIS]], "centre": [DOUBLE]},
     "pruning dual": {"is": (str, "dual"), "p": [DOUBLE], "d": [POSITIVE]},
@@ -582,6 +599,217 @@ def window(pull, room, r, c, g, m, k, lo, hi) -> tuple[np.ndarray, np.ndarray]:
     return first, np.clip(np.floor(middle + width + margin), lo - 1, hi)
 
 
+# ---------------------------------------------------------------- levels of any kind
+
+
+@dataclass
+class Leveled:
+    """One channel whose input i may be ``steps_i (level - zeros_i)``, any of the ``levels``."""
+
+    chunk: Chunk
+    weights: np.ndarray
+    levels: list[float]
+    steps: list[float]
+    zeros: list[float]
+
+    def __post_init__(self) -> None:
+        """Prepare exact integers, and balls of ``G w`` and ``w' G w`` on the live inputs."""
+        self.whole_weights = integers(self.weights)
+        self.whole = [integers(x) for x in (self.levels, self.steps, self.zeros)]
+        w = [arb(float(x)) for x in self.weights[self.chunk.live]]
+        self.linear = product(self.chunk.matrix, w)
+        self.energy = sum((a * b for a, b in zip(w, self.linear, strict=True)), arb(0))
+
+    def error(self, codes: Sequence[int]) -> Fraction:
+        """Exact error of levels given by their numbers (n,)."""
+        (level, a), (step, b), (zero, c) = self.whole
+        top = max(a, c)
+        values = [
+            s * ((level[k] << top - a) - (z << top - c))
+            for k, s, z in zip(codes, step, zero, strict=True)
+        ]
+        return self.chunk.error(*difference((values, top + b), self.whole_weights))
+
+    def value(self, i: int, k: int) -> arb:
+        """Level ``k`` of live input ``i``."""
+        place = int(self.chunk.live[i])
+        return arb(self.steps[place]) * (arb(self.levels[k]) - arb(self.zeros[place]))
+
+
+def levels_dual(task: Leveled, proof: Json) -> arb:
+    """The least value of error minus weighted cuts, each cut checked for every level."""
+    fields(proof, "levels dual")
+    chunk, n, last = task.chunk, len(task.chunk.live), len(task.levels) - 1
+    matrix, linear = [list(row) for row in chunk.balls], list(task.linear)
+    constant = task.energy
+    for i, p, q, m in proof["cuts"]:
+        require(i < n and p <= last and q <= last, "a cut names what is not there")
+        holds = abs(p - q) <= 1 if m > 0 else p == 0 and q == last
+        require(holds, f"the cut on input {i} at levels {p}, {q} does not hold for every level")
+        weight, low, high = arb(m), task.value(i, p), task.value(i, q)
+        matrix[i][i] -= weight
+        linear[i] -= weight * (low + high) / 2
+        constant -= weight * low * high
+    bordered = [[*row, t] for row, t in zip(matrix, linear, strict=True)]
+    return pivots([*bordered, [*linear, constant]])[-1]
+
+
+def check_levels_search(task: Leveled, proof: Json, lower: float, budget: int) -> None:
+    """As ``check_search``, for levels of any kind: no choice of them has an error below ``lower``.
+
+    Around any centre c, with d = v - c, the error is ``value + slope.d + d'(G - diag m)d`` plus
+    ``sum m_i (v_i-P_i)(v_i-Q_i)``, P and Q neighbouring levels of input i: not negative. What a
+    level adds by itself stands in a table, rounded down; its d in another, rounded to a double.
+    """
+    fields(proof, "levels search")
+    chunk, n, count = task.chunk, len(task.chunk.live), len(task.levels)
+    order = proof["order"]
+    require(sorted(order) == list(range(n)), "order does not name every live input once")
+    arranged = np.array(order, np.int64)
+    centre, at = counted(proof["centre"], "centre", n), counted(proof["at"], "at", n)
+    require(all(k < count - 1 for k in at), "at names a level that has none above it")
+    cut = np.array(counted(proof["cut"], "cut", n))
+    require(bool((cut / chunk.unit * chunk.unit == cut).all()), "a multiplier is out of range")
+    root, eps = factor(chunk, arranged, cut)
+    # in units of the largest step, and of the Gram: powers of two
+    size = arb(2) ** math.frexp(max(task.steps))[1]
+    gram = arb(chunk.unit)
+
+    c = [arb(x) for x in centre]
+    m = [arb(float(x)) for x in cut]
+    low = [task.value(int(i), k) for i, k in zip(arranged, at, strict=True)]
+    high = [task.value(int(i), k + 1) for i, k in zip(arranged, at, strict=True)]
+    gap = [x - arb(float(task.weights[chunk.live[i]])) for x, i in zip(c, arranged, strict=True)]
+    permuted = arb_mat([[chunk.balls[i][j] for j in arranged] for i in arranged])
+    pull = product(permuted, gap)
+    value, slack = arb(0), arb(0)
+    distance, adds = np.empty((n, count)), np.empty((n, count))
+    off, lean = np.zeros(n), np.zeros((n, 3))
+    for i in range(n):
+        value += gap[i] * pull[i] - m[i] * (c[i] - low[i]) * (c[i] - high[i])
+        slope = 2 * pull[i] - m[i] * (2 * c[i] - low[i] - high[i])
+        points = [task.value(int(arranged[i]), k) for k in range(count)]
+        steps = [(v - c[i]) / size for v in points]
+        # What does not push inward at an end of the box is given up over the whole box.
+        kept = bool(slope >= 0) and bool(steps[0] >= 0)
+        kept = kept or (bool(slope <= 0) and bool(steps[-1] <= 0))
+        for k, (v, step) in enumerate(zip(points, steps, strict=True)):
+            distance[i, k] = float(step.mid())
+            off[i] = max(off[i], above(abs(step - arb(distance[i, k]))))
+            own = m[i] / gram * (v - low[i]) * (v - high[i]) / size**2
+            own += slope / gram / size * step if kept else 0
+            adds[i, k] = max(below(own), 0.0)
+        reach = arb(max(abs(distance[i, 0]), abs(distance[i, -1])) + off[i])
+        slack += arb(0) if kept else abs(slope / gram / size) * reach
+        slack += arb(eps) * reach**2
+        leaning = (slope if kept else arb(0)) / gram / size
+        ends = ((c[i] - x) / size for x in (low[i], high[i]))
+        lean[i] = [float(leaning.mid()), *(float(x.mid()) for x in ends)]
+    require(bool((np.diff(distance) > 0).all()), "levels are too close to be told apart")
+    target = above((arb(lower) - value) / (gram * size**2) + slack)
+    require(math.isfinite(target), "the numbers of the search are out of range")
+    back = np.argsort(arranged)
+    full = [0] * len(task.weights)
+    tables = Tables(root, distance, adds, off, lean, cut / chunk.unit)
+    for numbers in level_survivors(tables, target, budget):
+        for place, k in zip(chunk.live, numbers[back], strict=True):
+            full[place] = int(k)
+        error = task.error(full)
+        require(
+            error >= Fraction(lower),
+            f"levels {full} have an error of {float(error):.17g}, below the lower bound",
+        )
+
+
+def below(value: arb) -> float:
+    """A double not above any number in the ball."""
+    return math.nextafter(math.nextafter(float(value.lower()), -math.inf), -math.inf)
+
+
+@dataclass
+class Tables:
+    """What a search over levels looks up, inputs in its order.
+
+    ``distance`` (n, L): d of every level, off by at most ``off`` (n,); ``adds`` (n, L): what it
+    adds by itself, never too much. For the windows only: ``lean`` (n, 3) slope, c - P and c - Q;
+    ``cut`` (n,).
+    """
+
+    root: np.ndarray
+    distance: np.ndarray
+    adds: np.ndarray
+    off: np.ndarray
+    lean: np.ndarray
+    cut: np.ndarray
+
+
+def level_survivors(tables: Tables, target: float, budget: int) -> Iterator[np.ndarray]:
+    """Numbers of levels (n,) whose sum may lie below ``target``; no other choice does.
+
+    Rounding as in ``survivors``.
+    """
+    root, distance, adds = tables.root, tables.distance, tables.adds
+    n = len(root)
+    reach = np.maximum(np.abs(distance[:, 0]), np.abs(distance[:, -1])) + tables.off
+    doubt = (n + 4) * 2.0**-52 * (np.abs(root) @ reach) + 1e-290
+    doubt += (np.abs(root) @ tables.off) * (1 + 1e-9)
+    relative = 1 - (8 * n + 8) * 2.0**-53
+    # Far above the smallest doubles, where rounding is no longer relative.
+    target = max(target, 1e-280) if target > 0 else target
+    stack = [(n - 1, np.zeros((1, n)), np.zeros(1))]
+    while stack and target > 0:
+        i, d, cost = stack.pop()
+        if len(cost) > BLOCK:
+            stack.append((i, d[:-BLOCK], cost[:-BLOCK]))
+            d, cost = d[-BLOCK:], cost[-BLOCK:]
+        pull = d[:, i + 1 :] @ root[i, i + 1 :]
+        room = np.maximum(target * (1 + 1e-12) - cost * relative, 0.0) * (1 + 1e-12)
+        room = (np.sqrt(room) + doubt[i]) ** 2
+        first, count = level_window(tables, i, pull, room)
+        fit = max(1, int(np.searchsorted(np.cumsum(count), MOST, "right")))
+        if fit < len(cost):
+            stack.append((i, d[fit:], cost[fit:]))
+            d, cost, pull, first, count = d[:fit], cost[:fit], pull[:fit], first[:fit], count[:fit]
+        parent = np.repeat(np.arange(len(cost)), count)
+        budget -= len(parent)
+        require(budget >= 0, "the search is not finished within the nodes allowed (--nodes)")
+        k = first[parent] + (np.arange(len(parent)) - np.repeat(np.cumsum(count) - count, count))
+        step = distance[i, k]
+        product = np.maximum(np.abs(pull[parent] + root[i, i] * step) - doubt[i], 0.0)
+        child = cost[parent] + product * product + adds[i, k]
+        keep = np.flatnonzero(child * relative < target)
+        if not keep.size:
+            continue
+        d = d[parent[keep]]
+        d[:, i] = step[keep]
+        if i:
+            stack.append((i - 1, d, child[keep]))
+        else:
+            found = [np.searchsorted(distance[j], d[:, j]) for j in range(n)]
+            yield from np.array(found).T
+
+
+def level_window(
+    tables: Tables, i: int, pull: np.ndarray, room: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """First level that may fit ``room``, and how many; wider than all rounding, as ``window``."""
+    row, r, m = tables.distance[i], tables.root[i, i], tables.cut[i]
+    slope, low, high = tables.lean[i]
+    curve = r * r + m
+    if curve < 1e-100:
+        return np.zeros(pull.shape, np.int64), np.full(pull.shape, len(row))
+    wide = row[-1] - row[0] + abs(low) + abs(high)
+    half = pull * r + slope / 2 + m * (low + high) / 2
+    size = np.abs(pull * r) + abs(slope) / 2 + m * (abs(low) + abs(high)) / 2
+    least = pull * pull + m * low * high - half * half / curve
+    fuzz = 1e-12 * (pull * pull + m * wide * wide + size * size / curve + room)
+    width = np.sqrt(np.maximum(room - least + fuzz, 0.0) / curve)
+    margin = 1e-6 * (wide + width) + 1e-11 * size / curve
+    middle = -half / curve
+    first = np.searchsorted(row, middle - width - margin)
+    return first, np.maximum(np.searchsorted(row, middle + width + margin, "right") - first, 0)
+
+
 # ---------------------------------------------------------------- pruning
 
 
@@ -696,8 +924,11 @@ def leaf_value(
 def cut_chunk(dump: LayerDump, line: Json) -> Chunk:
     """The chunk a line names, cut from the dump, its weights rounded as the line says."""
     task = line.get("task")
-    fits(task, (str, "quantization|pruning"), "task")
+    fits(task, (str, "quantization|levels|pruning"), "task")
     fields(line, f"{task} chunk")
+    levels = line.get("levels", [0.0, 1.0])
+    require(2 <= len(levels) <= 2**16, "levels are not 2 to 65536")
+    require(all(a < b for a, b in itertools.pairwise(levels)), "levels are not in order")
     group, (start, stop) = line["group"], line["features"]
     require(0 <= group < dump.groups, f"the dump has no group {group}")
     require(0 <= start < stop <= dump.features, f"the dump has no features {start} to {stop}")
@@ -727,15 +958,22 @@ def to_bfloat16(weights: np.ndarray) -> np.ndarray:
     return np.where(np.abs(rounded) < 2.0**128, rounded, np.inf)
 
 
-def problem_hash(chunk: Chunk, weights: np.ndarray, numbers: list[Any]) -> str:
-    """The sha256 of a channel's problem: task, Gram, weights, and step and box or keep."""
+def problem_hash(
+    chunk: Chunk, weights: np.ndarray, numbers: list[Any], tables: Sequence[list[float]] = ()
+) -> str:
+    """The sha256 of a channel's problem: task, Gram, weights, and step and box or keep.
+
+    ``tables``: levels, steps and zeros, where there are any.
+    """
     digest = hashlib.sha256(f"{chunk.claim['task']} {json.dumps(numbers)}\n".encode())
+    for table in tables:
+        digest.update(np.array(table, "<f8").tobytes())
     digest.update(chunk.gram.astype("<f8").tobytes())
     digest.update(weights.astype("<f8").tobytes())
     return digest.hexdigest()
 
 
-def energy_of(chunk: Chunk, task: Grid | Sparse) -> float:
+def energy_of(chunk: Chunk, task: Grid | Leveled | Sparse) -> float:
     """``w'Gw``, rounded to the nearest double; an indefinite Gram's negative one counts as zero."""
     return max(float(chunk.error(*task.whole_weights)), 0.0)
 
@@ -748,12 +986,23 @@ def check_channel(chunk: Chunk, line: Json, nodes: int) -> None:
     weights = chunk.weights[number]
     n = len(weights)
     proof, lower, upper = line["proof"], line["lower"], line["upper"]
+    tables: list[list[float]] = []
+    task: Grid | Leveled | Sparse
     if chunk.claim["task"] == "quantization":
         lo, hi = -(2 ** (chunk.claim["bits"] - 1)), 2 ** (chunk.claim["bits"] - 1) - 1
         numbers = [line["step"].hex(), lo, hi]
-        task: Grid | Sparse = Grid(chunk, weights, line["step"], lo, hi)
+        task = Grid(chunk, weights, line["step"], lo, hi)
         codes = counted(line["codes"], "codes", n)
         require(all(lo <= z <= hi for z in codes), f"a code is outside {lo} to {hi}")
+        attained = task.error(codes)
+    elif chunk.claim["task"] == "levels":
+        levels, size = chunk.claim["levels"], chunk.claim["group_size"]
+        groups = -(-n // size)
+        tables = [levels, *(counted(line[name], name, groups) for name in ("steps", "zeros"))]
+        numbers = [size, len(levels), groups]
+        task = Leveled(chunk, weights, levels, *(spread(table, size, n) for table in tables[1:]))
+        codes = counted(line["codes"], "codes", n)
+        require(all(k < len(levels) for k in codes), "a code names a level that is not there")
         attained = task.error(codes)
     else:
         keep, support = chunk.claim["keep"], line["support"]
@@ -766,7 +1015,7 @@ def check_channel(chunk: Chunk, line: Json, nodes: int) -> None:
         for i, value in zip(support, counted(line["values"], "values", len(support)), strict=True):
             values[i] = value
         attained = task.error(values)
-    true = problem_hash(chunk, weights, numbers)
+    true = problem_hash(chunk, weights, numbers, tables)
     require(line["problem"] == true, "the hash of the problem is another one")
     energy = energy_of(chunk, task)
     require(line["energy"] == energy, f"the energy is {energy!r}")
@@ -775,6 +1024,11 @@ def check_channel(chunk: Chunk, line: Json, nodes: int) -> None:
     require(lower <= upper, "the lower value is above the upper one")
     check_status(line["status"], lower, upper, line["energy"], chunk.claim["tolerance"])
     check_proof(task, proof, lower, nodes)
+
+
+def spread(table: list[float], size: int, n: int) -> list[float]:
+    """A group's number for each of its inputs (n,): groups of so many, the last maybe shorter."""
+    return [table[i // size] for i in range(n)]
 
 
 def check_status(status: Any, lower: float, upper: float, energy: float, share: float) -> None:
@@ -786,7 +1040,7 @@ def check_status(status: Any, lower: float, upper: float, energy: float, share: 
     require(status != "heuristic" or lower == 0, "a heuristic lower value must be zero")
 
 
-def check_proof(task: Grid | Sparse, proof: Json, lower: float, nodes: int) -> None:
+def check_proof(task: Grid | Leveled | Sparse, proof: Json, lower: float, nodes: int) -> None:
     """The proof shows that no solution has an error below ``lower``."""
     kind = proof.get("is")
     fits(kind, (str, "none|dual|search|reduced|cover"), "the kind of proof")
@@ -799,14 +1053,20 @@ def check_proof(task: Grid | Sparse, proof: Json, lower: float, nodes: int) -> N
         # a number out of range stops the search: a NaN must close no branch
         with np.errstate(over="raise", invalid="raise", divide="raise"):
             check_search(task, proof, lower, nodes)
+    elif kind == "search" and isinstance(task, Leveled):
+        with np.errstate(over="raise", invalid="raise", divide="raise"):
+            check_levels_search(task, proof, lower, nodes)
     elif kind == "reduced" and isinstance(task, Grid):
         with np.errstate(over="raise", invalid="raise", divide="raise"):
             check_reduced(task, proof, lower, nodes)
     elif kind == "cover" and isinstance(task, Sparse):
         check_cover(task, proof, lower, nodes)
     elif kind == "dual":
-        grid = isinstance(task, Grid)
-        value = quantization_dual(task, proof) if grid else pruning_dual(task, proof)
+        if isinstance(task, Grid):
+            value = quantization_dual(task, proof)
+        else:
+            leveled = isinstance(task, Leveled)
+            value = levels_dual(task, proof) if leveled else pruning_dual(task, proof)
         require(bool(value >= arb(lower)), f"the dual shows only {float(value.mid()):.17g}")
     else:
         refuse(f"a {kind} is no proof for this task")
@@ -832,6 +1092,8 @@ def verify(data: bytes, dump: LayerDump, nodes: int = NODES) -> list[str]:
         try:
             if line["is"] == "chunk":
                 require(not chunks or bool(chunks[-1][1]), "the chunk before has no channels")
+                known = line.get("task") != "levels" or lines[0]["version"] >= LEVELED
+                require(known, f"levels are of version {LEVELED}, not of this file's")
                 chunks.append((cut_chunk(dump, line), []))
                 here.clear()
                 continue
@@ -854,7 +1116,10 @@ def verify(data: bytes, dump: LayerDump, nodes: int = NODES) -> list[str]:
 def summary(chunk: Chunk, done: list[Json]) -> str:
     """What was verified of one chunk."""
     claim = chunk.claim
-    size = f"{claim['bits']} bits" if "bits" in claim else f"keep {claim['keep']}"
+    sizes = {"bits": "{} bits", "keep": "keep {}", "group_size": "groups of {}"}
+    size = next(text.format(claim[name]) for name, text in sizes.items() if name in claim)
+    if "levels" in claim:
+        size = f"{len(claim['levels'])} levels, {size}"
     counts = [(s, sum(c["status"] == s for c in done)) for s in ("exact", "certified", "heuristic")]
     shown = ", ".join(f"{count} {status}" for status, count in counts if count)
     start, stop = claim["features"]

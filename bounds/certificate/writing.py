@@ -21,6 +21,7 @@ from layers.dump.layer import canonical_json
 from layers.dump.whole_file import write_whole
 
 if TYPE_CHECKING:
+    from bounds.problem.grid import Grid
     from layers.dump.file import Chunk, LayerDump
 
 #: Searches with more nodes are not repeated by the verifier: only their dual part is claimed.
@@ -40,6 +41,7 @@ class Solved:
         channels: which of the chunk's channels ``found`` is about, counted from its first.
         found: the range, one entry a channel.
         bits: width of the grid, for quantization; ``scale``: its step, one or one a channel.
+        grid: in their place, one of any kind, of these channels and inputs.
         keep: most nonzeros a channel, for pruning (without a box).
         rounding: ``fp16`` if the weights were rounded before, or ``none``.
         tolerance: relative gap up to which lower and upper count as equal; at most 1e-6.
@@ -55,13 +57,13 @@ class Solved:
     rounding: str = "fp16"
     tolerance: float = TOLERANCE
     pairs: int = 0
+    grid: Grid | None = None
 
     def __post_init__(self) -> None:
         """Raise CertificateError if it is not clear what was solved."""
-        if (self.bits is None) == (self.keep is None) or (self.bits is None) != (
-            self.scale is None
-        ):
-            raise CertificateError("give bits and scale (quantization), or keep (pruning)")
+        asked = [thing is not None for thing in (self.bits, self.grid, self.keep)]
+        if sum(asked) != 1 or (self.bits is None) != (self.scale is None):
+            raise CertificateError("give bits and scale (quantization), a grid, or keep (pruning)")
         if len(self.channels) != len(self.found.lower):
             raise CertificateError(
                 f"{len(self.channels)} channels named, {len(self.found.lower)} solved"
@@ -122,7 +124,7 @@ def certify(
     lines: list[Json] = [
         {
             "is": verify.FORMAT,
-            "version": verify.VERSION,
+            "version": 1,
             "dump": dump.content_hash,
             "source": dump.source,
             "layer": dump.layer,
@@ -142,6 +144,8 @@ def certify(
             seen.add(key)
             here.add(key[0])
         lines += [chunk_line, *channel_lines]
+        if one.grid is not None:
+            lines[0]["version"] = verify.LEVELED
         count += len(channel_lines)
         if weaker:
             notes.append(
@@ -214,16 +218,26 @@ def _certify(
 
 def _chunk_line(one: Solved) -> Json:
     features = one.chunk.features
-    size = {"keep": one.keep} if one.bits is None else {"bits": int(one.bits)}
+    size: Json = {"keep": one.keep} if one.bits is None else {"bits": int(one.bits)}
+    task = "pruning" if one.bits is None else "quantization"
+    if one.grid is not None:
+        task = "levels"
+        size = {"levels": one.grid.levels.tolist(), "group_size": _group_size(one, one.grid)}
     return {
         "is": "chunk",
-        "task": "pruning" if one.bits is None else "quantization",
+        "task": task,
         "group": one.chunk.group,
         "features": [features.start, features.stop],
         "rounding": one.rounding,
         "tolerance": float(one.tolerance),
         **size,
     }
+
+
+def _group_size(one: Solved, grid: Grid) -> int:
+    """Inputs of a group; all of them where a channel has one step."""
+    features = one.chunk.features
+    return int(grid.group_size or 1) if grid.grouped else features.stop - features.start
 
 
 def _candidates(
@@ -238,6 +252,10 @@ def _candidates(
         return quantization_proofs(
             one.chunk.gram, rows, one.bits, one.scale, one.found, search_nodes, one.pairs
         )
+    if one.grid is not None:
+        from bounds.certificate.leveled import level_proofs
+
+        return level_proofs(one.chunk.gram, rows, one.grid, one.found, search_nodes)
     from bounds.certificate.pruned import pruning_proofs
 
     assert one.keep is not None
@@ -246,6 +264,12 @@ def _candidates(
 
 def _task(verify: ModuleType, chunk: Any, one: Solved, row: int) -> Any:
     weights = chunk.weights[one.channels[row]]
+    if one.grid is not None:
+        size = _group_size(one, one.grid)
+        steps, zeros = (
+            verify.spread(table, size, len(weights)) for table in _tables(one.grid, row)
+        )
+        return verify.Leveled(chunk, weights, one.grid.levels.tolist(), steps, zeros)
     if one.bits is None:
         return verify.Sparse(chunk, weights, one.keep)
     lo, hi = -(2 ** (one.bits - 1)), 2 ** (one.bits - 1) - 1
@@ -257,15 +281,31 @@ def _step(one: Solved, row: int) -> float:
     return float(np.broadcast_to(np.asarray(one.scale, np.float64), (len(one.channels),))[row])
 
 
+def _tables(grid: Grid, row: int) -> tuple[list[float], list[float]]:
+    """Steps and zero points of a channel's groups."""
+    own = grid.rows(slice(row, row + 1))
+    return own.step[0].tolist(), own.zero[0].tolist()
+
+
 def _channel_line(verify: ModuleType, chunk: Any, one: Solved, row: int) -> Json:
     """All but the lower value and its proof; energy and upper value are computed exactly."""
     task = _task(verify, chunk, one, row)
     attaining = one.found.weights[row]
-    if one.bits is None:
+    tables: list[list[float]] = []
+    if one.grid is not None:
+        levels = one.grid.levels
+        own = one.grid.rows(slice(row, row + 1)).codes(attaining[None, :])[0]
+        codes = [int(k) for k in np.searchsorted(levels, own)]
+        steps, zeros = _tables(one.grid, row)
+        solution: Json = {"steps": steps, "zeros": zeros, "codes": codes}
+        attained = task.error(codes)
+        numbers: list[Any] = [_group_size(one, one.grid), len(levels), len(steps)]
+        tables = [levels.tolist(), steps, zeros]
+    elif one.bits is None:
         support = [int(i) for i in np.flatnonzero(attaining)]
         solution = {"support": support, "values": [float(attaining[i]) for i in support]}
         attained = task.error([float(v) for v in attaining])
-        numbers: list[Any] = [one.keep]
+        numbers = [one.keep]
     else:
         codes = [int(z) for z in np.rint(attaining / task.step)]
         solution = {"step": task.step, "codes": codes}
@@ -274,7 +314,7 @@ def _channel_line(verify: ModuleType, chunk: Any, one: Solved, row: int) -> Json
     return {
         "is": "channel",
         "channel": chunk.first + int(one.channels[row]),
-        "problem": verify.problem_hash(chunk, task.weights, numbers),
+        "problem": verify.problem_hash(chunk, task.weights, numbers, tables),
         "energy": verify.energy_of(chunk, task),
         "lower": 0.0,
         "upper": verify.round_up(max(attained, Fraction(0))),

@@ -104,7 +104,7 @@ class Truth:
             live = np.arange(len(live)) == 0
         gram, weights = instance.gram[np.ix_(live, live)], instance.weights[c, live]
         form = ExactForm(gram, weights)
-        return grid_optimum(form, gram, weights, float(instance.scale[c]), *instance.box)
+        return grid_optimum(form, gram, weights, instance.points(c).live(live))
 
     def is_above(self, c: int, value: float) -> bool:
         """Whether the optimum of channel ``c`` is at least ``value``."""
@@ -136,12 +136,12 @@ class Truth:
             if max(counts) > most:
                 return f"{counts} nonzeros, {most} of every {size} allowed"
             return self.forms[c].error(weights)
-        step = float(instance.scale[c])
-        codes = np.rint(weights / step)
-        lo, hi = instance.box
-        if not ((codes >= lo) & (codes <= hi) & (codes * step == weights)).all():
-            return f"weights are not codes in [{lo}, {hi}] times {step!r}: {weights.tolist()}"
-        return self.forms[c].grid_error(codes, step)
+        points, row = instance.points(c), weights[None, :]
+        grid = instance.asked.rows(slice(c, c + 1))
+        levels = grid.codes(row)
+        if not np.array_equal(grid.values(levels), row):
+            return f"weights are not on the grid {grid}: {weights.tolist()}"
+        return self.forms[c].point_error(levels[0], points.steps, points.zeros)
 
     def boxed(self, c: int, factor: float) -> tuple[Fraction, tuple[float, float]]:
         """An error attained inside the box of ``factor``, near the least one, and that box."""
@@ -234,7 +234,7 @@ def _noise(truth: Truth, c: int, weights: NDArray[np.float64]) -> Fraction:
     instance = truth.instance
     size = float(np.abs([instance.weights[c], weights]).max(initial=0.0))
     if instance.problem == "quantization":
-        size = max(size, float(instance.scale[c]) * -instance.box[0])
+        size = max(size, float(instance.points(c).farthest.max()))
     top = float(np.diag(instance.gram).max(initial=0.0))
     n = len(instance.gram)
     return Fraction(size) ** 2 * Fraction(top) * n * n / 10**16 + Fraction(1, 10**300)

@@ -9,7 +9,8 @@ import numpy as np
 from numpy.random import Generator
 from numpy.typing import NDArray
 
-from bounds.problem.grid import integer_range
+from bounds.fuzz.optima import Points
+from bounds.problem.grid import Grid, integer_range
 
 Floats = NDArray[np.float64]
 
@@ -25,9 +26,10 @@ CODE_LIMIT = 20_000
 class Instance:
     """One Gram and its channels: ``bits`` and ``scale`` for quantization, ``keep`` for pruning.
 
-    With ``pattern`` (N, M), pruning keeps N of every M inputs instead of ``keep``. ``extreme``
-    numbers lie near the ends of float64, where a problem may be refused by name. ``kind`` names the
-    generators of Gram and weights. ``node_limit`` and ``tolerance`` are those of a second,
+    With ``grid``, quantization is on that one, of groups, zero points or a codebook, instead. With
+    ``pattern`` (N, M), pruning keeps N of every M inputs instead of ``keep``. ``extreme`` numbers
+    lie near the ends of float64, where a problem may be refused by name. ``kind`` names the
+    generators of Gram, weights and grid. ``node_limit`` and ``tolerance`` are those of a second,
     interrupted run of the searching methods. ``seed`` and ``index`` reproduce it.
     """
 
@@ -44,11 +46,23 @@ class Instance:
     tolerance: float
     pattern: tuple[int, int] | None = None
     extreme: bool = False
+    grid: Grid | None = None
+
+    @property
+    def asked(self) -> Grid:
+        """The grid that is asked for, of any kind."""
+        return self.grid or Grid.uniform(self.bits, self.scale)
 
     @property
     def box(self) -> tuple[int, int]:
-        """Smallest and largest code."""
+        """Smallest and largest code of ``bits`` bits."""
         return integer_range(self.bits)
+
+    def points(self, c: int) -> Points:
+        """What weights of channel ``c`` may be."""
+        grid = self.asked.rows(slice(c, c + 1))
+        n = self.weights.shape[1]
+        return Points(grid.levels, grid.steps(1, n)[0], grid.zeros(1, n)[0])
 
 
 def make_instance(problem: str, seed: int, index: int) -> Instance:
@@ -72,6 +86,13 @@ def make_instance(problem: str, seed: int, index: int) -> Instance:
     extreme = rng.random() < 0.02
     if extreme:
         weights, scale, gram = _extreme(rng, weights, scale, gram)
+    inner = np.random.default_rng([PROBLEMS.index(problem), seed, index, 1])
+    grid = None
+    if problem == "quantization" and not extreme and inner.random() < 0.6:
+        family, grid = make_grid(inner, bits, scale, n)
+        if kind in ("on-grid", "half-grid"):
+            weights = _near_points(inner, grid, weights.shape, kind)
+        kind = f"{kind}/{family}"
     return Instance(
         problem,
         seed,
@@ -86,7 +107,55 @@ def make_instance(problem: str, seed: int, index: int) -> Instance:
         float(rng.choice([1e-12, 1e-9, 1e-6, 1e-3, 0.1])),
         _pattern(rng) if problem == "pruning" and rng.random() < 0.15 else None,
         extreme,
+        grid,
     )
+
+
+def make_grid(rng: Generator, bits: int, scale: Floats, n: int) -> tuple[str, Grid]:
+    """A grid of at most ``bits`` bits, its steps around ``scale`` (channels,), and what it is."""
+    size = int(rng.integers(1, n + 1))
+    groups = -(-n // size)
+    spread = float(rng.choice([0.0, 0.3, 1.0, 4.0], p=[0.2, 0.5, 0.2, 0.1]))
+    shape = (len(scale), groups)
+    steps = scale[:, None] * 10 ** rng.uniform(-spread, spread, shape)
+    if rng.random() < 0.3:  # powers of two, as of MXFP4
+        steps = 2.0 ** np.round(np.log2(steps))
+    family = str(rng.choice(["groups", "zeros", "real-zeros", "one-zero", "codebook", "known"]))
+    signed = bool(rng.random() < 0.5)
+    lo, hi = integer_range(bits)
+    if not signed:
+        lo, hi = 0, hi - lo
+    if family == "zeros":
+        zeros = rng.integers(lo, hi + 1, shape)
+        return family, Grid.uniform(bits, steps, zeros, size, signed=signed)
+    if family == "real-zeros":
+        zeros = rng.uniform(lo, hi, shape) * 10 ** rng.choice([0.0, 1.0, 5.0], p=[0.6, 0.3, 0.1])
+        return family, Grid.uniform(bits, steps, zeros, size, signed=signed, real_zero=True)
+    if family == "one-zero":
+        zeros = rng.integers(lo, hi + 1, (len(scale), 1))
+        return family, Grid.uniform(bits, steps[:, :1], zeros, signed=signed)
+    if family == "codebook":
+        count = int(rng.integers(2, 2**bits + 1)) if bits > 1 else 2
+        levels = np.unique(rng.normal(size=count).cumsum() * 10 ** rng.uniform(-2, 2))
+        return family, Grid.codebook(levels, steps, size)
+    if family == "known" and bits >= 4:
+        maker = (Grid.nf4, Grid.fp4)[int(rng.integers(2))]
+        return family, maker(steps * 2.0 ** (bits - 2), size)
+    if family == "known" and bits >= 2:
+        return family, Grid.ternary(steps, size)
+    return "groups", Grid.uniform(bits, steps, 0, size)
+
+
+def _near_points(rng: Generator, grid: Grid, shape: tuple[int, ...], kind: str) -> Floats:
+    """Weights on the grid, or nearly so, or half-way between two of its points."""
+    last = len(grid.levels) - 1
+    number = rng.integers(0, last + 1, shape)
+    values = grid.values(grid.levels[number])
+    if kind == "half-grid":
+        values = (values + grid.values(grid.levels[np.minimum(number + 1, last)])) / 2
+    elif rng.random() < 0.7:
+        values *= 1 + 10 ** rng.uniform(-16, -4) * rng.standard_normal(shape)
+    return values
 
 
 def _extreme(

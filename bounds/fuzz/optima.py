@@ -24,62 +24,83 @@ UNITS = (2.0**-53, float(np.finfo(np.longdouble).eps) / 2)
 
 
 @lru_cache(maxsize=64)
-def all_codes(lo: int, hi: int, n: int) -> Floats:
-    """Every code vector of the box, (levels^n, n)."""
-    return np.array(list(itertools.product(range(lo, hi + 1), repeat=n)), np.float64)
+def all_points(levels: tuple[float, ...], n: int) -> Floats:
+    """Every choice of levels, (levels^n, n)."""
+    return np.array(list(itertools.product(levels, repeat=n)), np.float64)
+
+
+@dataclass(frozen=True)
+class Points:
+    """What one channel may be: ``steps (level - zeros)``, steps and zeros (n,), levels (L,)."""
+
+    levels: Floats
+    steps: Floats
+    zeros: Floats
+
+    @property
+    def farthest(self) -> Floats:
+        """At least the size of every input's largest point (n,)."""
+        return self.steps * (np.abs(self.levels).max() + np.abs(self.zeros))
+
+    def live(self, inputs: NDArray[np.bool_]) -> Points:
+        """Those of some of the inputs."""
+        return Points(self.levels, self.steps[inputs], self.zeros[inputs])
 
 
 @dataclass(frozen=True)
 class GridOptimum:
-    """The least error on the grid: at least ``floor``; ``near`` holds every code that may be it."""
+    """The least error on the grid, at least ``floor``; ``near``: every choice that may be it."""
 
     form: ExactForm
-    scale: float
+    points: Points
     floor: np.longdouble
     near: Floats
 
     def exact(self) -> Fraction:
         """The optimum as a rational."""
-        return min(self.form.grid_error(codes, self.scale) for codes in self.near)
+        steps, zeros = self.points.steps, self.points.zeros
+        return min(self.form.point_error(levels, steps, zeros) for levels in self.near)
 
     def is_above(self, value: float) -> bool:
         """Whether the optimum is at least ``value``; rationals only when it is close."""
         return bool(np.longdouble(value) <= self.floor) or Fraction(value) <= self.exact()
 
 
-def grid_optimum(
-    form: ExactForm, gram: Floats, weights: Floats, scale: float, lo: int, hi: int
-) -> GridOptimum:
-    """Screen all codes in doubles, then the near-best in extended precision.
+def grid_optimum(form: ExactForm, gram: Floats, weights: Floats, points: Points) -> GridOptimum:
+    """Screen all choices in doubles, then the near-best in extended precision.
 
     With the Gram balanced to a diagonal below 2, ``|d|^T |G| |d| <= 2 (sum |d_i|)^2`` bounds the
     rounding of every candidate's error (Higham, ch. 3).
     """
     n = len(weights)
-    codes = all_codes(lo, hi, n)
+    chosen = all_points(tuple(points.levels.tolist()), n)
     wide = np.longdouble
     balance = power_of_two_balance(np.diag(gram))
     # Near one, so that no power overflows; what a far smaller weight loses is below every doubt.
-    unit = int(np.frexp(max(float(np.abs(weights).max()), scale))[1])
-    near_one, step = np.ldexp(weights, -unit), float(np.ldexp(scale, -unit))
-    top = np.maximum(np.abs(near_one), step * max(abs(lo), abs(hi))) / balance
+    unit = int(np.frexp(max(float(np.abs(weights).max()), points.steps.max()))[1])
+    near_one, steps = np.ldexp(weights, -unit), np.ldexp(points.steps, -unit)
+    top = np.maximum(np.abs(near_one), np.ldexp(points.farthest, -unit)) / balance
     row = 2.0 ** -np.floor(np.log2(top.max()))
     row_balance = row / balance
     balanced = gram * balance[:, None] * balance[None, :]
     # first in doubles: forming the difference loses as much as its largest term
-    plain = (codes * step - near_one) * row_balance
+    plain = ((chosen - points.zeros) * steps - near_one) * row_balance
     cost = ((plain @ balanced) * plain).sum(axis=1)
     size = np.abs(plain).sum(axis=1)
     whole = (top * row).sum()
     doubt = 16 * (n + 4) * UNITS[0] * size * (size + whole) + (8 * UNITS[0] * whole) ** 2
-    codes = codes[cost - doubt <= (cost + doubt).min()]
-    # then extended precision, where the difference loses nothing but its own last bit
-    exact = (codes.astype(wide) * wide(step) - near_one) * row_balance
+    chosen = chosen[cost - doubt <= (cost + doubt).min()]
+    # then extended precision, where a point loses two roundings and the difference its own last bit
+    exact = ((chosen.astype(wide) - points.zeros) * steps.astype(wide) - near_one) * row_balance
     cost = ((exact @ balanced.astype(wide)) * exact).sum(axis=1)
-    doubt = 8 * (n + 4) * wide(UNITS[1]) * np.square(np.abs(exact).sum(axis=1)) + wide(1e-300)
+    size = np.abs(exact).sum(axis=1)
+    doubt = 8 * (n + 4) * wide(UNITS[1]) * np.square(size) + wide(1e-300)
+    if not (np.rint(points.levels) == points.levels).all() or points.zeros.any():
+        lost = 4 * wide(UNITS[1]) * whole  # products of few digits lose nothing
+        doubt = doubt + 4 * lost * (size + lost)
     near = cost - doubt <= (cost + doubt).min()
     floor = np.ldexp((cost - doubt).min() / wide(row) / wide(row), 2 * unit)
-    return GridOptimum(form, scale, floor, codes[near])
+    return GridOptimum(form, points, floor, chosen[near])
 
 
 def supports(n: int, keep: int, pattern: tuple[int, int] | None) -> Iterator[tuple[int, ...]]:

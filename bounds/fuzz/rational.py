@@ -66,6 +66,18 @@ class ExactForm:
         ]
         return self.value(difference, exponent)
 
+    def point_error(self, levels: ArrayLike, steps: ArrayLike, zeros: ArrayLike) -> Fraction:
+        """Error of ``v = steps (levels - zeros)``, all (n,) doubles, nothing rounded."""
+        (level, a), (step, b), (zero, c) = (integers(x) for x in (levels, steps, zeros))
+        low = min(a, c)
+        apart = [(x << a - low) - (z << c - low) for x, z in zip(level, zero, strict=True)]
+        exponent = min(low + b, self.weight_exponent)
+        up, over = low + b - exponent, self.weight_exponent - exponent
+        difference = [
+            (x * s << up) - (w << over) for x, s, w in zip(apart, step, self.weights, strict=True)
+        ]
+        return self.value(difference, exponent)
+
     def error(self, compressed: ArrayLike) -> Fraction:
         """Error of ``compressed`` (n,) doubles."""
         values, value_exponent = integers(compressed)

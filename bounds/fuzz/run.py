@@ -180,7 +180,7 @@ def _runs(method: str, instance: Instance) -> Iterator[dict[str, Any]]:
         yield {"node_limit": instance.node_limit, "tolerance": instance.tolerance}
         if turn % 4 == 1:
             yield {"time_limit": INSTANT}
-    if "pairs" in takes and turn % 4 == 2:
+    if "pairs" in takes and turn % 4 == 2 and instance.grid is None:
         yield {"pairs": 2 * len(instance.gram)}
     small = len(instance.gram) <= BOXED and len(instance.weights) <= BOXED
     if "box" in takes and turn % 4 == 0 and small and not instance.extreme:
@@ -194,9 +194,8 @@ def solve(instance: Instance, method: str, **options: Any) -> Range:
         from bounds.quantization.solve import quantization_range
 
         return quantization_range(
-            instance.gram, instance.weights, bits=instance.bits, scale=instance.scale,
-            method=method, **options,
-        )  # fmt: skip
+            instance.gram, instance.weights, grid=instance.asked, method=method, **options
+        )
     from bounds.pruning.solve import pruning_range
 
     keep = instance.keep if instance.pattern is None else None

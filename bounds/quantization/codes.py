@@ -100,8 +100,8 @@ class CodeProblem:
     def offsets(self, codes: Floats) -> Extended:
         """``z - zero - w / s`` in extended precision, (channels, n)."""
         exact = self.weights.astype(np.longdouble) / self.scale[:, None].astype(np.longdouble)
-        wide = np.longdouble
-        return codes.astype(wide) - self.zero.astype(wide)[:, None] - exact
+        above = codes.astype(np.longdouble) - self.zero.astype(np.longdouble)[:, None]
+        return np.asarray(above - exact, np.longdouble)
 
     def steps_of(self, c: int) -> tuple[float, float]:
         """Step and zero point of channel ``c``."""

@@ -21,6 +21,7 @@ from layers.dump.file import LayerDump, write_dump
 from tests.bounds.certificate.certificate_cases import (
     certificate,
     forged,
+    leveled,
     make_dump,
     parsed,
     pruned,
@@ -80,7 +81,7 @@ def test_truncated_files_are_refused(dump, genuine):
 
 def test_newer_version_and_foreign_files(dump, genuine):
     lines = parsed(genuine)
-    for version, message in ((2, "version 2 .* upgrade"), (0, "version 0"), (True, "integer")):
+    for version, message in ((3, "version 3 .* upgrade"), (0, "version 0"), (True, "integer")):
         lines[0]["version"] = version
         with pytest.raises(Refused, match=message):
             verify(forged(lines), dump)
@@ -243,13 +244,19 @@ def test_repeated_and_missing_channels(dump, genuine):
         verify(forged([lines[0], *lines[2:]]), dump)
 
 
-@pytest.mark.parametrize("task", ["search", "cover", "quantization dual", "pruning dual"])
+@pytest.mark.parametrize(
+    "task",
+    ["search", "cover", "quantization dual", "pruning dual", "levels search", "levels dual"],
+)
 def test_claims_above_the_truth_are_refused(tmp_path, task):
     """With a worse solution there is room above the truth; 1e-6 into it is refused."""
     for seed in range(6):
         dump = make_dump(30 + seed, features=5, channels=1)
         method = {"search": "exact", "cover": "exact", "quantization dual": "sdp"}
-        if task in ("search", "quantization dual"):
+        if "levels" in task:
+            kind = "exact" if "search" in task else "sdp"
+            solved, worse = (leveled(dump, "codebook", name) for name in (kind, "rtn"))
+        elif task in ("search", "quantization dual"):
             solved, worse = quantized(dump, 2, method[task]), quantized(dump, 2, "rtn")
         else:
             solved = pruned(dump, 2, method.get(task, "perspective"))

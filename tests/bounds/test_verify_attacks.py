@@ -17,6 +17,7 @@ from bounds.certificate import Solved, certify
 from bounds.errors import CertificateError
 from bounds.verify import (
     Grid,
+    Leveled,
     Refused,
     Sparse,
     cut_chunk,
@@ -24,6 +25,7 @@ from bounds.verify import (
     main,
     problem_hash,
     round_up,
+    spread,
     survivors,
     total,
     verify,
@@ -34,6 +36,7 @@ from tests.bounds.certificate.certificate_cases import (
     dump_bytes,
     dumped,
     forged,
+    leveled,
     make_dump,
     parsed,
     pruned,
@@ -220,9 +223,17 @@ def mend(dump: LayerDump, lines: list[dict], rng: np.random.Generator) -> bool:
         chunk = cut_chunk(dump, lines[1])
         line = lines[2]
         weights = chunk.weights[line["channel"] - chunk.first]
-        if "bits" in lines[1]:
+        tables: list[list[float]] = []
+        if "levels" in lines[1]:
+            levels, size = lines[1]["levels"], lines[1]["group_size"]
+            tables = [levels, line["steps"], line["zeros"]]
+            line["codes"] = np.clip(line["codes"], 0, len(levels) - 1).tolist()[: len(weights)]
+            spreads = [spread(table, size, len(weights)) for table in tables[1:]]
+            task: Any = Leveled(chunk, weights, levels, *spreads)
+            numbers, attained = [size, len(levels), len(line["steps"])], task.error(line["codes"])
+        elif "bits" in lines[1]:
             half = 2 ** (lines[1]["bits"] - 1)
-            task: Any = Grid(chunk, weights, line["step"], -half, half - 1)
+            task = Grid(chunk, weights, line["step"], -half, half - 1)
             line["codes"] = np.clip(line["codes"], -half, half - 1).tolist()[: len(weights)]
             numbers, attained = [line["step"].hex(), -half, half - 1], task.error(line["codes"])
         else:
@@ -235,7 +246,7 @@ def mend(dump: LayerDump, lines: list[dict], rng: np.random.Generator) -> bool:
             attained = task.error(values)
     except (Refused, IndexError, ValueError):
         return False
-    line["problem"] = problem_hash(chunk, weights, numbers)
+    line["problem"] = problem_hash(chunk, weights, numbers, tables)
     line["energy"] = energy_of(chunk, task)
     line["upper"] = round_up(attained)
     line["lower"] = min(line["lower"] * rng.choice([1.0, 1.0, 1 + 1e-6, 1.5]), line["upper"])
@@ -255,13 +266,22 @@ def change(dump: LayerDump, lines: list[dict], rng: np.random.Generator) -> None
         chunk["features"] = sorted(rng.choice(dump.features + 1, 2, replace=False).tolist())
     elif kind == 2:
         chunk["rounding"] = "none"
+    elif kind == 3 and "levels" in chunk:
+        where = int(rng.integers(len(chunk["levels"])))
+        if rng.random() < 0.5:
+            chunk["group_size"] = int(rng.integers(1, 5))
+        else:
+            chunk["levels"][where] += float(rng.choice([-0.01, 0.01, 1.0]))
+    elif kind == 4 and "steps" in line:
+        table = line[str(rng.choice(["steps", "zeros"]))]
+        table[int(rng.integers(len(table)))] *= float(rng.choice([0.5, 0.99, 1.01, 2.0]))
     elif kind == 3 and "bits" in chunk:
         chunk["bits"] = int(rng.integers(1, 5))
     elif kind == 3:
         chunk["keep"] = int(rng.integers(0, dump.features + 1))
     elif kind == 4 and "step" in line:
         line["step"] *= float(rng.choice([0.5, 0.99, 1.01, 2.0]))
-    elif kind == 4 and line["values"]:
+    elif kind == 4 and line.get("values"):
         line["values"][0] *= 1.01
     elif kind == 5 and line.get("codes"):
         line["codes"][0] += int(rng.choice([-1, 1]))
@@ -282,12 +302,15 @@ def test_both_checkers_accept_the_same_and_only_what_is_true(tmp_path):
     rng = np.random.default_rng(3)
     dump = make_dump(24, features=4, channels=2)
     raw = dump_bytes(dump)
-    found = quantized(dump, 2), quantized(dump, 2, "sdp"), pruned(dump, 2)
+    found = [
+        quantized(dump, 2), quantized(dump, 2, "sdp"), pruned(dump, 2),
+        pruned(dump, 2, "perspective"), leveled(dump, "zeros"), leveled(dump, "codebook"),
+        leveled(dump, "codebook", "sdp"),
+    ]  # fmt: skip
     cases = [parsed(certificate(tmp_path / "c", dump, one)) for one in found]
-    cases.append(parsed(certificate(tmp_path / "c", dump, pruned(dump, 2, "perspective"))))
     accepted = refused = 0
-    for trial in range(500):
-        changed = copy.deepcopy(cases[trial % 4])
+    for trial in range(700):
+        changed = copy.deepcopy(cases[trial % len(cases)])
         changed = [*changed[:3], changed[-1] | {"channels": 1}]
         for _ in range(int(rng.integers(1, 3))):
             change(dump, changed, rng)

@@ -23,6 +23,7 @@ from tests.bounds.certificate.certificate_cases import (
     certificate,
     dump_bytes,
     forged,
+    leveled,
     make_dump,
     parsed,
     pruned,
@@ -46,6 +47,7 @@ def real(dump: LayerDump, tmp_path_factory: pytest.TempPathFactory) -> list[list
     solved = [
         quantized(dump, 2), quantized(dump, 2, "sdp"), quantized(dump, 2, "rtn"),
         pruned(dump, 1), pruned(dump, 1, "perspective"),
+        leveled(dump, "zeros"), leveled(dump, "codebook", "sdp"),
     ]  # fmt: skip
     folder = tmp_path_factory.mktemp("certificates")
     real = [parsed(certificate(folder / "c.jsonl", dump, one)) for one in solved]
@@ -147,11 +149,9 @@ def test_the_table_has_every_field_and_the_page_names_them(real):
     for lines in real:
         task = lines[1]["task"]
         for line in lines:
-            kind = line["is"]
-            met[kind if kind in FIELDS else f"{task} {kind}"] |= set(line)
-            if "proof" in line:
-                kind = line["proof"]["is"]
-                met[kind if kind in FIELDS else f"{task} {kind}"] |= set(line["proof"])
+            for thing in (line, line.get("proof", line)):
+                kind = f"{task} {thing['is']}"
+                met[kind if kind in FIELDS else thing["is"]] |= set(thing)
     assert met == {name: set(rules) for name, rules in FIELDS.items()}
     page = DOCUMENT.read_text()
     for name in set().union(*met.values()) - {"is"}:

@@ -49,7 +49,7 @@ def test_search_is_right_whatever_the_centre_order_and_cuts(rows):
         gram = (gram + gram.T) / 2
         weights = rng.standard_normal(n) * 10.0 ** rng.integers(-2, 1)
         grid = Grid(chunk_of(gram, weights), weights, float(rng.uniform(0.05, 1)), -2, 1)
-        true = optimum(gram, weights, grid.chunk.claim, grid.step)
+        true = optimum(gram, weights, grid.chunk.claim, {"step": grid.step})
         low = float(np.linalg.eigvalsh(gram)[0]) if rows > n else 0.0
         cut = rng.uniform(0, 0.9, n) * max(low, 0.0) * (trial % 2)
         proof = {
@@ -136,7 +136,7 @@ def test_every_tree_and_every_dual_is_below_the_optimum():
         weights = rng.standard_normal(n)
         chunk = chunk_of(gram, weights)
         sparse = Sparse(chunk, weights, keep)
-        best = optimum(gram, weights, {"task": "pruning", "keep": keep}, 1.0)
+        best = optimum(gram, weights, {"task": "pruning", "keep": keep}, {})
         smallest = float(np.linalg.eigvalsh(gram)[0])
         duals = []
         for _ in range(3):

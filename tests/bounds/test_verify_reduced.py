@@ -45,7 +45,7 @@ def test_right_whatever_the_centre_and_the_basis(rows):
         gram = (x.T @ x + (x.T @ x).T) / 2
         weights = rng.standard_normal(n) * 10.0 ** rng.integers(-2, 1)
         grid = grid_of(gram, weights, float(rng.uniform(0.05, 1)))
-        true = optimum(gram, weights, grid.chunk.claim, grid.step)
+        true = optimum(gram, weights, grid.chunk.claim, {"step": grid.step})
         proof = {
             "is": "reduced",
             "basis": random_basis(rng, n),

@@ -9,6 +9,7 @@ rationals instead of balls, a search rounds in balls instead of floating point.
 from __future__ import annotations
 
 import hashlib
+import itertools
 import json
 import math
 import re
@@ -110,7 +111,7 @@ def read_lines(data: bytes) -> list[dict[str, Any]]:
     first = lines[0]
     claim(named(first, "is", "version", "dump", "source", "layer"), "the first line is odd")
     claim(first["is"] == "layerbounds-certificate", "not a certificate")
-    claim(is_integer(first["version"], 1, 1), "another version")
+    claim(is_integer(first["version"], 1, 2), "another version")
     return lines
 
 
@@ -219,8 +220,9 @@ def cut_out(dump: Dump, line: dict[str, Any]) -> tuple[list[list[float]], list[l
     """Gram matrix and weights of a chunk line, and the layer's number of its first channel."""
     common = ("is", "task", "group", "features", "rounding", "tolerance")
     task = str(line.get("task"))
-    claim(task in ("quantization", "pruning"), "an unknown task")
-    claim(named(line, *common, "bits" if task == "quantization" else "keep"), "odd fields")
+    own = {"quantization": ["bits"], "pruning": ["keep"], "levels": ["levels", "group_size"]}
+    claim(task in own, "an unknown task")
+    claim(named(line, *common, *own[task]), "odd fields")
     claim(is_integer(line["group"], 0, dump.groups - 1), "an odd group")
     total = len(dump.weights[0])
     claim(are_integers(line["features"], 2, 0, total), "odd features")
@@ -228,7 +230,16 @@ def cut_out(dump: Dump, line: dict[str, Any]) -> tuple[list[list[float]], list[l
     claim(a < b and a // dump.width == (b - 1) // dump.width, "a chunk outside the blocks")
     claim(line["rounding"] in ("fp16", "bf16", "none"), "an odd rounding")
     claim(is_double(line["tolerance"], 0, 1e-6), "an odd tolerance")
-    sizes = {"quantization": ("bits", 1, 16), "pruning": ("keep", 0, b - a)}
+    sizes = {
+        "quantization": ("bits", 1, 16),
+        "pruning": ("keep", 0, b - a),
+        "levels": ("group_size", 1, 2**53),
+    }
+    if task == "levels":
+        levels = line["levels"]
+        claim(isinstance(levels, list) and are_doubles(levels, len(levels)), "odd levels")
+        claim(2 <= len(levels) <= 2**16, "too few levels, or too many")
+        claim(all(x < y for x, y in itertools.pairwise(levels)), "levels out of order")
     name, least, most = sizes[task]
     claim(is_integer(line[name], least, most), f"odd {name}")
     block, offset = a // dump.width, a % dump.width
@@ -252,8 +263,12 @@ def cut_out(dump: Dump, line: dict[str, Any]) -> tuple[list[list[float]], list[l
 
 def check_channel(case: Case, line: dict[str, Any]) -> None:
     """Every statement about a channel but its number."""
-    quantization = case.line["task"] == "quantization"
-    solution = ("step", "codes") if quantization else ("support", "values")
+    task = case.line["task"]
+    solution = {
+        "quantization": ("step", "codes"),
+        "levels": ("steps", "zeros", "codes"),
+        "pruning": ("support", "values"),
+    }[task]
     common = ("is", "channel", "problem", "energy", "lower", "upper", "status", "proof")
     claim(named(line, *common, *solution), "odd fields")
     for name in ("energy", "lower", "upper"):
@@ -261,7 +276,17 @@ def check_channel(case: Case, line: dict[str, Any]) -> None:
     lower, upper = ratio(line["lower"]), ratio(line["upper"])
     claim(lower <= upper, "lower is above upper")
     size = len(case.full_weights)
-    if quantization:
+    tables: list[float] = []
+    if task == "levels":
+        levels, each = case.line["levels"], case.line["group_size"]
+        groups = math.ceil(size / each)
+        claim(are_doubles(line["steps"], groups, 0.0) and all(line["steps"]), "odd steps")
+        claim(are_doubles(line["zeros"], groups), "odd zeros")
+        claim(are_integers(line["codes"], size, 0, len(levels) - 1), "odd codes")
+        tables = [*levels, *line["steps"], *line["zeros"]]
+        numbers = f"[{each}, {len(levels)}, {groups}]"
+        v = [point(case, line, i, line["codes"][i]) for i in case.live]
+    elif task == "quantization":
         step = line["step"]
         claim(is_double(step, 0) and step > 0, "an odd step")
         half = 2 ** (case.line["bits"] - 1)
@@ -276,7 +301,7 @@ def check_channel(case: Case, line: dict[str, Any]) -> None:
         numbers = f"[{keep}]"
         held = dict(zip(support, line["values"], strict=True))
         v = [ratio(held.get(i, 0.0)) for i in case.live]
-    flat = [x for row in case.full_gram for x in row] + case.full_weights
+    flat = tables + [x for row in case.full_gram for x in row] + case.full_weights
     text = f"{case.line['task']} {numbers}\n".encode() + struct.pack(f"<{len(flat)}d", *flat)
     claim(line["problem"] == hashlib.sha256(text).hexdigest(), "another problem")
     error, energy = case.error(v), form(case.gram, case.weights)
@@ -289,6 +314,13 @@ def check_channel(case: Case, line: dict[str, Any]) -> None:
     status = line["status"]
     claim(isinstance(status, str) and rules.get(status, False), "the status says too much")
     check_proof(case, line, lower)
+
+
+def point(case: Case, line: dict[str, Any], i: int, k: int) -> fmpq:
+    """Level number k of input i of all inputs, as a weight."""
+    group = i // case.line["group_size"]
+    level, zero = ratio(case.line["levels"][k]), ratio(line["zeros"][group])
+    return ratio(line["steps"][group]) * (level - zero)
 
 
 def hexadecimal(x: float) -> str:
@@ -308,18 +340,27 @@ def check_proof(case: Case, line: dict[str, Any], lower: fmpq) -> None:
     proof = line["proof"]
     claim(isinstance(proof, dict) and isinstance(proof.get("is"), str), "there is no proof")
     kind, quantization = proof["is"], case.line["task"] == "quantization"
+    if case.line["task"] == "levels" and kind in ("dual", "search"):
+        claim(case.n, "a proof for dead inputs")
+        every = range(len(case.line["levels"]))
+        points = [[point(case, line, i, k) for k in every] for i in case.live]
+        if kind == "dual":
+            claim(levels_value(case, points, proof) >= lower, "the dual shows less")
+        else:
+            check_levels(case, points, proof, lower)
+        return
     claim(case.n or kind == "none", "a proof for dead inputs")
     if kind == "none":
         claim(named(proof, "is") and lower == 0, "nothing is proven")
     elif kind == "dual" and quantization:
         claim(cuts_value(case, line, proof) >= lower, "the dual shows less")
-    elif kind == "dual":
+    elif kind == "dual" and case.line["task"] == "pruning":
         claim(dual_value(case, proof) >= lower, "the dual shows less")
     elif kind == "search" and quantization:
         check_search(case, line, proof, lower)
     elif kind == "reduced" and quantization:
         check_reduced(case, line, proof, lower)
-    elif kind == "cover" and not quantization:
+    elif kind == "cover" and case.line["task"] == "pruning":
         check_cover(case, proof, lower)
     else:
         raise False_("an unknown proof")
@@ -348,6 +389,75 @@ def cuts_value(case: Case, line: dict[str, Any], proof: dict[str, Any]) -> fmpq:
                 matrix[k][other] -= m * x * y
         r -= m * p * q
     return s * s * last_pivot(matrix, t, r)
+
+
+def levels_value(case: Case, points: Matrix, proof: dict[str, Any]) -> fmpq:
+    """The last pivot, each cut checked: in weights, with every input's own levels."""
+    claim(named(proof, "is", "cuts") and isinstance(proof["cuts"], list), "odd cuts")
+    matrix, t = [row[:] for row in case.gram], times(case.gram, case.weights)
+    r, last = form(case.gram, case.weights), len(case.line["levels"]) - 1
+    for cut in proof["cuts"]:
+        claim(isinstance(cut, list) and len(cut) == 4 and is_double(cut[3]), "an odd cut")
+        claim(are_integers(cut[:3], 3, 0, 2**53), "an odd cut")
+        i, p, q = cut[:3]
+        claim(i < case.n and max(p, q) <= last, "a cut of odd inputs or levels")
+        m = ratio(cut[3])
+        claim(abs(p - q) <= 1 if m > 0 else p == 0 and q == last, "a cut that does not hold")
+        low, high = points[i][p], points[i][q]
+        matrix[i][i] -= m
+        t[i] -= m * (low + high) / 2
+        r -= m * low * high
+    return last_pivot(matrix, t, r)
+
+
+def check_levels(case: Case, points: Matrix, proof: dict[str, Any], lower: fmpq) -> None:
+    """A depth-first search in balls over every input's own levels."""
+    claim(named(proof, "is", "order", "centre", "cut", "at"), "odd fields")
+    n, order = case.n, proof["order"]
+    claim(are_integers(order, n, 0, n - 1) and len(set(order)) == n, "an odd order")
+    claim(are_doubles(proof["centre"], n) and are_doubles(proof["cut"], n, 0.0), "odd numbers")
+    claim(are_integers(proof["at"], n, 0, len(case.line["levels"]) - 2), "odd numbers")
+    own = [points[i] for i in order]
+    # the centre is a hint: moved to the nearest point of the box
+    c = [min(max(ratio(x), p[0]), p[-1]) for x, p in zip(proof["centre"], own, strict=True)]
+    m = [ratio(x) for x in proof["cut"]]
+    low = [p[k] for p, k in zip(own, proof["at"], strict=True)]
+    high = [p[k + 1] for p, k in zip(own, proof["at"], strict=True)]
+    gram = [[case.gram[i][j] for j in order] for i in order]
+    gap = [x - case.weights[i] for x, i in zip(c, order, strict=True)]
+    value, pull = form(gram, gap), times(gram, gap)
+    adds: list[list[fmpq]] = []  # what a level adds by itself
+    for i in range(n):
+        value -= m[i] * (c[i] - low[i]) * (c[i] - high[i])
+        slope = 2 * pull[i] - m[i] * (2 * c[i] - low[i] - high[i])
+        adds.append([slope * (v - c[i]) + m[i] * (v - low[i]) * (v - high[i]) for v in own[i]])
+        gram[i][i] -= m[i]
+    pivots, rows, eps = triangle(gram)
+    goal = lower - value
+    for i in range(n):
+        goal += eps * max(own[i][-1] - c[i], c[i] - own[i][0]) ** 2
+    least = [min(row) for row in adds]
+    ctx.prec = 128
+    goals = [arb(goal - sum(least[:i], fmpq(0))) for i in range(n)]
+    steps = [[arb(v - x) for v in p] for p, x in zip(own, c, strict=True)]
+    pivot, entries = [arb(x) for x in pivots], [[arb(x) for x in row] for row in rows]
+    alone = [[arb(x) for x in row] for row in adds]
+
+    def visit(chosen: list[int], i: int, spent: arb) -> None:
+        if i < 0:
+            found = [fmpq(0)] * n
+            for k, p, place in zip(chosen, own, order, strict=True):
+                found[place] = p[k]
+            claim(case.error(found) >= lower, f"levels {chosen} refute the search")
+            return
+        off = sum((entries[i][b] * steps[b][chosen[b]] for b in range(i + 1, n)), arb(0))
+        for k, step in enumerate(steps[i]):
+            cost = spent + pivot[i] * (step + off) ** 2 + alone[i][k]
+            if not cost >= goals[i]:
+                chosen[i] = k
+                visit(chosen, i - 1, cost)
+
+    visit([0] * n, n - 1, arb(0))
 
 
 def largest(p: list[fmpq], d: list[fmpq], count: int) -> fmpq:
@@ -551,6 +661,7 @@ def check(data: bytes, dump_data: bytes) -> int:
     for line in lines[1:-1]:
         if line.get("is") == "chunk":
             claim(chunk is None or here, "a chunk without channels")
+            claim(line.get("task") != "levels" or first["version"] == 2, "levels are of version 2")
             gram, weights, start = cut_out(dump, line)
             chunk, here = line, set()
             continue

@@ -14,6 +14,7 @@ import numpy as np
 
 from bounds import pruning_range, quantization_range
 from bounds.certificate import Solved, write_certificate
+from bounds.problem.grid import Grid
 from layers.dump.file import LayerDump, write_dump
 from tests.references.certificate_checker import check
 
@@ -98,6 +99,34 @@ def pruned(dump: LayerDump, keep: int, method: str = "exact") -> list[Solved]:
     ]
 
 
+def grid_of(kind: str, steps: np.ndarray, rng: np.random.Generator) -> Grid:
+    """A grid of few levels, groups of two inputs."""
+    if kind == "groups":
+        return Grid.uniform(2, steps, 0, 2)
+    if kind == "zeros":
+        zeros = rng.uniform(-1, 3, steps.shape)
+        return Grid.uniform(2, steps, zeros, 2, signed=False, real_zero=True)
+    if kind == "unsigned":
+        return Grid.uniform(2, steps[:, :1], 1, signed=False)
+    return Grid.codebook([-1.1, -0.3, 0.0, 0.25, 1.5], steps, 2)
+
+
+def leveled(dump: LayerDump, kind: str = "groups", method: str = "exact") -> list[Solved]:
+    """Every chunk, all channels, on a grid of this kind; groups of two inputs."""
+    solved = []
+    for chunk in dump.chunks(None):
+        channels, n = chunk.weights.shape
+        rng = np.random.default_rng([channels, n])
+        shape = (channels, -(-n // 2))
+        steps = rng.uniform(0.2, 0.6, shape)
+        grid = grid_of(kind, steps, rng)
+        found = quantization_range(
+            chunk.gram, half(chunk.weights), grid=grid, method=method, time_limit=None
+        )
+        solved.append(Solved(chunk, range(channels), found, grid=grid))
+    return solved
+
+
 def certificate(path: Path, dump: LayerDump, solved: list[Solved]) -> bytes:
     """The bytes of a certificate, which the second checker has accepted."""
     write_certificate(path, dump, solved)
@@ -137,8 +166,21 @@ def dumped(line: dict[str, Any]) -> bytes:
     return json.dumps(line, sort_keys=True, separators=(",", ":")).encode() + b"\n"
 
 
-def optimum(gram: np.ndarray, weights: np.ndarray, chunk: dict[str, Any], step: float) -> float:
+def points(chunk: dict[str, Any], line: dict[str, Any], levels: np.ndarray) -> np.ndarray:
+    """Weights (..., n) of levels (..., n) of a channel's line."""
+    at = np.arange(levels.shape[-1]) // chunk["group_size"]
+    return np.array(line["steps"])[at] * (levels - np.array(line["zeros"])[at])
+
+
+def optimum(
+    gram: np.ndarray, weights: np.ndarray, chunk: dict[str, Any], line: dict[str, Any]
+) -> float:
     """The least error of one channel by brute force, for the task of a chunk's line."""
+    if chunk["task"] == "levels":
+        every = np.array(list(itertools.product(chunk["levels"], repeat=len(weights))))
+        d = points(chunk, line, every) - weights
+        return float(((d @ gram) * d).sum(axis=1).min())
+    step = line.get("step", 1.0)
     if chunk["task"] == "quantization":
         reach = 2 ** (chunk["bits"] - 1)
         grid = itertools.product(range(-reach, reach), repeat=len(weights))
@@ -168,10 +210,12 @@ def untrue(dump: LayerDump, lines: Lines) -> list[str]:
                 weights = half(weights)
             continue
         w = weights[line["channel"]]
-        true = optimum(gram, w, chunk, line.get("step", 1.0))
+        true = optimum(gram, w, chunk, line)
         allowed = 1e-11 * (w @ gram @ w)
         if chunk["task"] == "quantization":
             v = line["step"] * np.array(line["codes"], float)
+        elif chunk["task"] == "levels":
+            v = points(chunk, line, np.array(chunk["levels"])[line["codes"]])
         else:
             v = np.zeros(len(w))
             v[line["support"]] = line["values"]

@@ -13,7 +13,7 @@ from bounds import pruning_range
 from bounds.errors import MethodError
 from bounds.fuzz import FuzzReport, check_instance, fast_methods, fuzz, make_instance
 from bounds.fuzz.checks import Truth, check_range
-from bounds.fuzz.optima import all_codes, supports
+from bounds.fuzz.optima import all_points, supports
 from bounds.fuzz.rational import ExactForm, NotSemidefinite, integers
 from bounds.fuzz.run import solve
 from bounds.problem.range import EXACT
@@ -67,18 +67,29 @@ def test_exact_errors_against_fractions():
         d[i] * Fraction(float(gram[i, j])) * d[j] for i, j in itertools.product(range(3), repeat=2)
     )
     assert form.grid_error(codes, 0.1) == true
+    assert form.point_error(codes + 2, [0.1] * 3, [2.0] * 3) == true
+    zeros = [0.3, -7.5, 0.1]
+    steps = [0.1, 1e-8, 3.0]
+    d = [
+        Fraction(s) * (Fraction(float(z)) - Fraction(o)) - Fraction(b)
+        for s, z, o, b in zip(steps, codes, zeros, w.tolist(), strict=True)
+    ]
+    true = sum(
+        d[i] * Fraction(float(gram[i, j])) * d[j] for i, j in itertools.product(range(3), repeat=2)
+    )
+    assert form.point_error(codes, steps, zeros) == true
 
 
-def test_the_grid_optimum_is_that_of_all_codes_in_rationals():
+def test_the_grid_optimum_is_that_of_all_points_in_rationals():
     checked = 0
     for index in range(200):
-        instance = make_instance("quantization", 77, index)
-        lo, hi = instance.box
-        truth = Truth(instance)
+        truth = Truth(make_instance("quantization", 77, index))
         for best in truth.grid:
-            n = best.near.shape[1]
-            if (hi - lo + 1) ** n <= 200:
-                true = min(best.form.grid_error(z, best.scale) for z in all_codes(lo, hi, n))
+            n, points = best.near.shape[1], best.points
+            if len(points.levels) ** n <= 200:
+                every = all_points(tuple(points.levels.tolist()), n)
+                steps, zeros = points.steps, points.zeros
+                true = min(best.form.point_error(z, steps, zeros) for z in every)
                 assert best.exact() == true
                 assert Fraction(*best.floor.as_integer_ratio()) <= true
                 checked += 1
