@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import re
 import tomllib
+<<<<<<< HEAD
 from pathlib import Path
+=======
+>>>>>>> 9e893ec24cc6c106e72f7863b0264a24dcd09adc
 
 import pytest
 
 import bounds
 import layers
+from bounds.study import Solve
 from tests.scripts import ROOT, blocks, run_script
 
 PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")])
@@ -67,6 +71,17 @@ def test_a_method_of_ones_own_runs_as_written(tmp_path):
     done = run_script(script, tmp_path)
     assert done.returncode == 0, done.stderr
     assert "ceiling: attained" in done.stdout and "4 heuristic" in done.stdout
+
+
+def test_grids_are_asked_for_as_written(tmp_path):
+    (script,) = blocks("docs/formats.md", "python")
+    done = run_script(script, tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert "codebook, exact: attained" in done.stdout and "4 exact) 3.5" in done.stdout
+    (table,) = blocks("docs/formats.md", "toml")
+    assert Solve(**{k: tuple(v) for k, v in tomllib.loads(table).items()}).grids == (
+        "int4-g128-mse", "nf4", "int3-g64-asym"
+    )  # fmt: skip
 
 
 def test_modules_named_in_docstrings_exist():

@@ -70,7 +70,7 @@ def solve(
     if rule is not None and scale != "mse":
         raise ProblemError("--scale is for --bits; a grid has --observer")
     if certificate is not None:
-        check_certifiable(certificate, groups, box, grid)
+        check_certifiable(certificate, groups, box)
     stopped = False
     results: list[tuple[ChunkProblem, Range]] = []
     with following("channels") as follow:
@@ -188,16 +188,14 @@ def check_asked(
         raise ProblemError("--box is for pruning")
 
 
-def check_certifiable(
-    path: Path, pattern: tuple[int, int] | None, box: float | None, grid: str | None = None
-) -> None:
+def check_certifiable(path: Path, pattern: tuple[int, int] | None, box: float | None) -> None:
     """Say now, not after hours of solving, why there would be no certificate."""
     import os
 
     from bounds.certificate import load_verifier
     from bounds.errors import CertificateError, ProblemError
 
-    for option, given in (("pattern", pattern), ("box", box), ("grid", grid)):
+    for option, given in (("pattern", pattern), ("box", box)):
         if given is not None:
             raise ProblemError(f"certificates know no --{option}; leave it or --certificate out")
     if path.is_dir():
@@ -217,6 +215,8 @@ def _solved(piece: ChunkProblem, found: Range, rounding: str, pairs: int) -> Sol
     from bounds.problem.sparsity import Sparse
 
     constraint, chunk = found.constraint, piece.chunk
+    if isinstance(constraint, Grid) and constraint.asks:
+        return Solved(chunk, piece.channels, found, rounding=rounding, pairs=pairs, grid=constraint)
     if isinstance(constraint, Grid):
         bits, step = constraint.bits, constraint.steps(len(piece.channels))
         return Solved(chunk, piece.channels, found, bits, step, None, rounding, pairs=pairs)

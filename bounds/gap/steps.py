@@ -23,7 +23,7 @@ Bools = NDArray[np.bool_]
 _BLUNT = 0.125
 #: Channels on which a grid is tried before it is tried on all.
 _SAMPLE = 16
-GROUP_SIZES = (128, 64, 32, 16)
+GROUP_SIZES = (128, 64, 32, 16, 8)
 
 
 def _candidates() -> list[GridRule]:

@@ -190,7 +190,7 @@ def quantize(
     return found, scale
 
 
-@lru_cache(maxsize=8)  # every chunk asks for the layer's, which may have been searched for seconds
+@lru_cache(maxsize=64)  # every chunk asks for the layer's, which may have been searched for seconds
 def layer_grid(layer: LayerDump, rule: GridRule, rounding: str) -> Grid:
     """The grid that ``rule`` makes from a layer's weights (channels, n), rounded as asked.
 
@@ -285,13 +285,21 @@ def _certify(task: Task, piece: ChunkProblem, bits: int, parts: Sequence[Part]) 
     """The certificate of a result, one chunk line for each of its parts."""
     from bounds.certificate import Solved, certify
 
-    if task.grid is not None:
-        raise StudyError("there are no certificates on grids of the whole layer yet")
     dump, _ = _chunks(task.layer.dump, task.chunk_size)
-    size = bits if task.problem == QUANTIZATION else None
+    plain = task.problem == QUANTIZATION and task.grid is None
     solved = [
-        Solved(piece.chunk, piece.channels, part.found, size, part.scale, part.keep, task.rounding)
+        Solved(
+            piece.chunk,
+            piece.channels,
+            part.found,
+            bits if plain else None,
+            part.scale if plain else None,
+            part.keep,
+            task.rounding,
+            grid=grid if isinstance(grid, Grid) and not plain else None,
+        )
         for part in parts
+        for grid in (part.found.constraint,)
     ]
     return certify(dump, solved)[0]
 

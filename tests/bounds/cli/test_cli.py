@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from bounds import pruning_range, quantization_range
+from bounds import GridRule, pruning_range, quantization_range
 from bounds.cli import main
 from bounds.problem.gram import round_weights
 from bounds.problem.grid import choose_scale
@@ -210,6 +210,28 @@ def test_solve_one_channel_uses_the_step_of_all(cli, head):
     assert f"{found.upper[0]:.6g}" in out and "1 exact" in out
 
 
+def test_solve_on_a_grid_of_the_whole_layer(cli, head):
+    asked = ("--grid", "int3", "--group-size", 8, "--asymmetric", "--observer", "mse")
+    code, out, _ = cli("solve", head, *asked, "--chunk", 1, "--size", 12)
+    assert code == 0 and "int3-g8-asym-mse (5.375 bits a weight in all)" in " ".join(out.split())
+    dump = read_dump(head)
+    chunk, weights = dump.chunks(12)[1], round_weights(dump.weights.astype(float), "fp16")
+    grid = GridRule.parse("int3-g8-asym-mse").grid(weights).columns(40, chunk.features)
+    found = quantization_range(chunk.gram, weights[:, chunk.features], grid=grid)
+    assert f"{found.upper.sum():.6g}" in out and f"{found.snr_bound:.3f}" in out
+
+
+def test_gap_on_a_grid(cli, head, tmp_path):
+    weights = read_dump(head).weights.astype(float)
+    grid = GridRule.parse("int4-g8").grid(weights)
+    np.save(tmp_path / "w.npy", grid.values(grid.codes(weights)))
+    asked = ("gap", head, "--weights", tmp_path / "w.npy", "--size", 12)
+    for options in (("--grid", "int4", "--group-size", 8), ("--grid", "infer")):
+        code, out, _ = cli(*asked, *options)
+        assert code == 0 and "int4 in groups of 8" in out and "dB from optimal" in out
+    refused(cli(*asked, "--grid", "infer", "--asymmetric"), "--grid infer finds")
+
+
 def test_solve_all_chunks_and_pruning(cli, head):
     arguments = ("solve", head, "--problem", "pruning", "--size", 12, "--chunk", "all")
     code, by_bits, _ = cli(*arguments, "--bits", 4, "--method", "perspective")
@@ -244,6 +266,13 @@ def test_solve_grouped_channel(cli, images, tmp_path):
         (("--bits", "4", "--chunk", "9"), ("9", "0 to 1")),
         (("--bits", "4", "--channel", "x"), ("x", "0 to 11")),
         (("--bits", "4", "--size", "0"), ("1 or more",)),
+        (("--grid", "int5000"), ("unknown grid 'int5000'",)),
+        (("--grid", "int4", "--bits", "4"), ("one of --bits or --grid",)),
+        (("--grid", "int4", "--problem", "pruning"), ("--grid is for quantization",)),
+        (("--grid", "int4", "--scale", "minmax"), ("--observer",)),
+        (("--grid", "int4", "--strategy", "group"), ("needs --group-size",)),
+        (("--grid", "nf4", "--asymmetric"), ("no zero points",)),
+        (("--bits", "4", "--group-size", "32"), ("--group-size belongs to a grid",)),
         (("--bits", "4", "--scale", "best"), ("minmax-channel",)),
         (("--bits", "4", "--rounding", "fp8"), ("fp16, bf16, none",)),
         (("--bits", "4", "--time-limit", "-1"), ("positive",)),

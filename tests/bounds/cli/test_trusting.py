@@ -33,6 +33,8 @@ def head(ran):
         (("--bits", 3), {"bits": 3}, {"exact"}),
         (("--bits", 3, "--scale", "minmax-channel", "--method", "sdp"), {"bits": 3}, {"certified"}),
         (("--bits", 2, "--rounding", "none", "--method", "rtn"), {"bits": 2}, {"heuristic"}),
+        (("--grid", "int3-g8-asym"), {"rounding": "fp16"}, {"exact"}),
+        (("--grid", "nf4-g16", "--method", "sdp"), {"rounding": "fp16"}, {"certified"}),
         (("--problem", "pruning", "--keep", 4), {"keep": 4}, {"exact"}),
         (("--problem", "pruning", "--bits", 4, "--channel", 7), {"keep": 3}, {"exact"}),
     ],

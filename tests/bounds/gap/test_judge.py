@@ -12,7 +12,7 @@ import pytest
 import torch
 from safetensors.torch import save_file as save_torch
 
-from bounds import pruning_range, quantization_range
+from bounds import Grid, GridRule, pruning_range, quantization_range
 from bounds.errors import Interrupted, MethodError, ProblemError, SolverError
 from bounds.gap.files import read_weights
 from bounds.gap.judge import distance, gap, worst_channels
@@ -366,3 +366,44 @@ def test_every_refusal_is_one_the_documentation_names():
         gap(TWINS, np.ma.masked_array(v, v > 0), keep=1)
     with pytest.raises(MethodError):
         gap(TWINS, v, bits=3, scale=0.25, method="best")
+
+
+@pytest.mark.parametrize("text", ["int3-g8-asym", "nf4-g16", "int4-g8-mse"])
+def test_a_solution_on_groups_of_inputs_is_judged_on_its_own_grid(head, text):
+    """Groups of 8 and 16 in chunks of 12: the steps go on from chunk to chunk."""
+    weights = np.array(head.weights, np.float64)
+    grid = GridRule.parse(text).grid(weights)
+    nearest = grid.values(grid.codes(weights))
+    given = gap(head, nearest, grid=grid, size=12)
+    assert given.fits.all() and given.statuses["exact"] == 12 * 4
+    lower = np.zeros(len(weights))
+    for chunk in head.chunks(12):
+        part = grid.columns(weights.shape[1], chunk.features)
+        assert part.fits(nearest[:, chunk.features]).all()
+        lower += quantization_range(chunk.gram, chunk.weights, grid=part, time_limit=None).lower
+    assert given.lower == pytest.approx(lower, rel=1e-9)
+    assert given.gap > 0
+    # The grid found in the solution is no finer: what is attained on it is never better.
+    kind = text.removesuffix("-mse")
+    for asked in (kind, "infer"):
+        found = gap(head, nearest.astype(np.float32), grid=asked, size=12)
+        assert found.fits.all() and "found in the solution" in found.demand
+        assert (found.lower >= given.lower * (1 - 1e-6)).all()
+    chosen = gap(head, nearest, grid=text, scale="rule", size=12)
+    assert chosen.lower == pytest.approx(given.lower) and "by the rule" in chosen.demand
+    # 40 inputs are not whole groups of 16.
+    assert ("the last group has 8" in given.demand) == ("16" in text)
+
+
+def test_refusals_of_grids(head):
+    weights = np.array(head.weights, np.float64)
+    wrongs: list[tuple[dict[str, Any], str]] = [
+        ({"grid": "int4", "bits": 4}, "give either bits or a grid"),
+        ({"grid": "int4", "scale": 0.1}, "scale must be infer or rule"),
+        ({"grid": "int44"}, "bits must be a whole number"),
+        ({"grid": Grid.uniform(4, np.ones((12, 2)), group_size=8)}, "are 5 groups"),
+        ({"grid": Grid.uniform(4, np.ones((11, 5)), group_size=8)}, "scale"),
+    ]
+    for wrong, message in wrongs:
+        with pytest.raises(ProblemError, match=message):
+            gap(head, weights, **wrong)

@@ -371,10 +371,12 @@ def test_results_folder_that_cannot_be_made_is_a_study_error(ran, tmp_path):
 
 
 def test_a_study_on_grids_of_the_whole_layer(images, ran, tmp_path):
-    grids = ("int4", "int3-tensor-mse")
-    study = tiny_study(images, grids=grids, quantization=("gptq", "exact"), pruning=())
+    grids = ("int4", "int3-tensor-mse", "nf4-g16")
+    study = tiny_study(
+        images, grids=grids, quantization=("gptq", "exact"), pruning=(), certificates=True
+    )
     report = run_study(study, results=tmp_path, dumps=ran.dumps)
-    assert report.failures == () and report.solved == 12
+    assert report.failures == () and report.solved == 18
     rows = load_rows(report.results)
     dump = read_dump(dump_path(ran.dumps, TINY, "head"))
     weights = dump.weights.astype(np.float16).astype(np.float64)
@@ -392,6 +394,8 @@ def test_a_study_on_grids_of_the_whole_layer(images, ran, tmp_path):
     assert list(kinds) == list(grids)
     assert kinds["int4"].leads(kinds["int3-tensor-mse"]) > 0
     assert run_study(study, results=tmp_path, dumps=ran.dumps).solved == 0
+    certificates = list(report.results.parent.rglob("*.jsonl"))
+    assert len(certificates) == 18
     text = make_report(rows, "grids")
     assert "Formats" in text and "int3-tensor-mse" in text and "Verdicts" not in text
     assert "int3-tensor-mse & 3." in format_table(format_results(rows))
