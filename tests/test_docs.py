@@ -4,10 +4,7 @@ from __future__ import annotations
 
 import re
 import tomllib
-<<<<<<< HEAD
 from pathlib import Path
-=======
->>>>>>> 9e893ec24cc6c106e72f7863b0264a24dcd09adc
 
 import pytest
 
@@ -79,9 +76,8 @@ def test_grids_are_asked_for_as_written(tmp_path):
     assert done.returncode == 0, done.stderr
     assert "codebook, exact: attained" in done.stdout and "4 exact) 3.5" in done.stdout
     (table,) = blocks("docs/formats.md", "toml")
-    assert Solve(**{k: tuple(v) for k, v in tomllib.loads(table).items()}).grids == (
-        "int4-g128-mse", "nf4", "int3-g64-asym"
-    )  # fmt: skip
+    grids = tuple(tomllib.loads(table)["grids"])
+    assert Solve(grids=grids).grids == ("int4-g128-mse", "nf4", "int3-g64-asym")
 
 
 def test_modules_named_in_docstrings_exist():
