@@ -5,11 +5,18 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from bounds.gap.checkpoints import judge_checkpoint
+    from bounds.gap.formats.checkpoint import open_checkpoint
+    from bounds.gap.whole import judge_layer
+    from bounds.joint.solve import joint_range
+    from bounds.layer.budget import budget_range
+    from bounds.layer.free_step import free_step_range
     from bounds.layer.of_inputs import layer_range
     from bounds.layer.volume import volume_bound
     from bounds.problem.answer import answer
     from bounds.problem.gram import check_problem
     from bounds.problem.grid import Grid, choose_scale
+    from bounds.problem.joint import Joint
     from bounds.problem.methods import Method, register
     from bounds.problem.range import Range, snr
     from bounds.problem.rule import GridRule
@@ -20,14 +27,21 @@ if TYPE_CHECKING:
 __all__ = [
     "Grid",
     "GridRule",
+    "Joint",
     "Method",
     "Pattern",
     "Range",
     "Sparse",
     "answer",
+    "budget_range",
     "check_problem",
     "choose_scale",
+    "free_step_range",
+    "joint_range",
+    "judge_checkpoint",
+    "judge_layer",
     "layer_range",
+    "open_checkpoint",
     "pruning_range",
     "quantization_range",
     "register",
@@ -38,14 +52,21 @@ __all__ = [
 _HOMES = {
     "Grid": "bounds.problem.grid",
     "GridRule": "bounds.problem.rule",
+    "Joint": "bounds.problem.joint",
     "Method": "bounds.problem.methods",
     "Pattern": "bounds.problem.sparsity",
     "Range": "bounds.problem.range",
     "Sparse": "bounds.problem.sparsity",
     "answer": "bounds.problem.answer",
+    "budget_range": "bounds.layer.budget",
     "check_problem": "bounds.problem.gram",
     "choose_scale": "bounds.problem.grid",
+    "judge_checkpoint": "bounds.gap.checkpoints",
+    "judge_layer": "bounds.gap.whole",
+    "free_step_range": "bounds.layer.free_step",
+    "joint_range": "bounds.joint.solve",
     "layer_range": "bounds.layer.of_inputs",
+    "open_checkpoint": "bounds.gap.formats.checkpoint",
     "pruning_range": "bounds.pruning.solve",
     "quantization_range": "bounds.quantization.solve",
     "register": "bounds.problem.methods",

@@ -69,7 +69,8 @@ def _claims(
         yield float(found.lower[c]), _search(order, codes.start[c], none, none)
     # A finished search may have needed no multipliers: they are found where its own proof fails.
     dual = found.proof[c] if len(found.proof) else None
-    dual = solve_channel(codes, c, pairs=pairs) if dual is None else dual
+    # Those of a dual that channels share are of another kind.
+    dual = dual if isinstance(dual, Dual) else solve_channel(codes, c, pairs=pairs)
     if status == EXACT and nodes > EASY_NODES:
         proof = _shifted_search(codes, c, live, dual, found, search_nodes)
         if proof is not None:

@@ -12,7 +12,9 @@ from typing import Annotated, Any
 
 import typer
 
+from bounds.cli.allocating import allocate
 from bounds.cli.auditing import audit
+from bounds.cli.checkpoints import judge
 from bounds.cli.judging import gap
 from bounds.cli.networks import extract, layers
 from bounds.cli.showing import anytime, figure, report, table
@@ -93,6 +95,8 @@ for command in (
     solve,
     verify,
     gap,
+    judge,
+    allocate,
     audit,
     fuzz,
     methods,

@@ -50,6 +50,10 @@ def extract(
             help="Images or batches that only judge the result; 0.3 of all, or 0 for none."
         ),
     ] = None,
+    blocks: Annotated[
+        str,
+        typer.Option(help="Gram blocks: full (whole layers), auto (full to 1024), or a width."),
+    ] = "auto",
     limit: Annotated[
         int | None, typer.Option(help="Use only the first so many images or batches.")
     ] = None,
@@ -84,6 +88,7 @@ def extract(
             out,
             heldout_count=heldout,
             limit=limit,
+            blocks=int(blocks) if blocks.isdecimal() else blocks,  # type: ignore[arg-type]
             progress=lambda done, total, _: bars.update(bar, completed=done, total=total),
             reject=None if alone else reject,
         )

@@ -14,7 +14,7 @@ Results = Annotated[
 
 def figure(
     results: Results,
-    kind: Annotated[str, typer.Option(help="ranges, losses or heldout.")] = "ranges",
+    kind: Annotated[str, typer.Option(help="ranges, losses, heldout or formats.")] = "ranges",
     out: Annotated[Path | None, typer.Option(help="Where to write, without .png and .pdf.")] = None,
     width: Annotated[
         str, typer.Option(help="column, text, neurips, icml-*, ieee-* (column, text) or lncs.")
@@ -43,28 +43,37 @@ def table(
     """Write the tables of a study: booktabs LaTeX, CSV and BibTeX, and say what was proven."""
     from bounds.errors import StudyError
     from bounds.present.figures.style import save_data
-    from bounds.present.latex import BIBTEX, range_table, verdict_table
+    from bounds.present.latex import BIBTEX, format_table, range_table, verdict_table
+    from bounds.results.formats import format_records, format_results
+    from bounds.results.formats import statement as ranking
     from bounds.results.ranges import load_rows
     from bounds.results.summary import records, statement, summarise
     from bounds.results.table import replacing, results_path
 
     rows = load_rows(results)
-    summaries = summarise(rows)
-    if not summaries:
+    summaries, formats = summarise(rows), format_results(rows)
+    if not (summaries or formats):
         raise StudyError("no chunk has rows for both problems; give the study methods for both")
     folder = results_path(results).parent if out is None else out
-    proven = statement(rows)
-    texts = {
-        "verdicts.tex": verdict_table(summaries, proven),
-        "ranges.tex": range_table(summaries, proven),
-        "layerbounds.bib": BIBTEX,
-    }
+    texts = {"layerbounds.bib": BIBTEX}
+    data, told = {}, []
+    if summaries:
+        told = [statement(rows)]
+        texts["verdicts.tex"] = verdict_table(summaries, told[0])
+        texts["ranges.tex"] = range_table(summaries, told[0])
+        data["ranges-by-layer.csv"] = records(summaries)
+    if formats:
+        told += ranking(formats)
+        texts["formats.tex"] = format_table(formats)
+        data["formats.csv"] = format_records(formats)
     for name, text in texts.items():
         with replacing(folder / name) as temporary:
             temporary.write_text(text, "utf-8")
         typer.echo(folder / name)
-    typer.echo(save_data(records(summaries), folder / "ranges-by-layer.csv"))
-    typer.echo(proven)
+    for name, lines in data.items():
+        typer.echo(save_data(lines, folder / name))
+    for line in told:
+        typer.echo(line)
 
 
 def report(

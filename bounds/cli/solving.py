@@ -76,8 +76,14 @@ def solve(
     with following("channels") as follow:
         from bounds.problem.gram import round_weights
         from bounds.problem.sparsity import choose_keep
-        from bounds.study.run.gridded import layer_grid, quantize_on, true_bits
-        from bounds.study.run.solving import ChunkProblem, prune, quantize
+        from bounds.study.run.solving import (
+            ChunkProblem,
+            layer_grid,
+            prune,
+            quantize,
+            quantize_on,
+            true_bits,
+        )
         from layers.dump.file import read_dump
 
         layer = read_dump(dump)

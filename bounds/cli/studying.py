@@ -29,8 +29,9 @@ def study(
 
     from rich.console import Console
 
-    from bounds.present.figures import range_figure, save_figure
-    from bounds.present.terminal import render, study_table
+    from bounds.present.figures import format_figure, range_figure, save_figure
+    from bounds.present.terminal import render, render_formats, study_table
+    from bounds.results.formats import format_results
     from bounds.results.ranges import load_rows
     from bounds.study.plan.toml import load_study
 
@@ -50,6 +51,10 @@ def study(
     if study_table(rows):
         console.print(render(rows))
         for path in save_figure(range_figure(rows), report.results.with_name("ranges")):
+            console.print(f"figure: {path}", highlight=False, soft_wrap=True)
+    if format_results(rows):
+        console.print(render_formats(rows))
+        for path in save_figure(format_figure(rows), report.results.with_name("formats")):
             console.print(f"figure: {path}", highlight=False, soft_wrap=True)
     console.print(f"results: {report.results}", highlight=False, soft_wrap=True)
     console.print(

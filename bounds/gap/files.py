@@ -1,18 +1,16 @@
-"""Compressed weights from anybody's tool: safetensors or numpy files, never anything executable."""
+"""Compressed weights of one layer from anybody's tool, dequantized; never anything executable."""
 
 from __future__ import annotations
 
-import zipfile
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
 from bounds.errors import ProblemError
+from bounds.gap.formats.tensors import Loader, open_tensors, unreadable
 from bounds.gap.stored import Stored, as_stored
 
-SUFFIXES = (".safetensors", ".npy", ".npz")
 _SHOWN = 8
 
 
@@ -24,7 +22,8 @@ def read_weights(
     Their precision is that of the file: bfloat16 and float8 are widened, and known as such.
 
     Args:
-        path: ``.safetensors``, ``.npy`` or ``.npz``; arrays that would need pickle are refused.
+        path: a safetensors, numpy or torch file, or a folder of shards; what would need pickle is
+            refused.
         shapes: shapes that are the layer's, all of one size.
         tensor: which array of the file; by default the only one that has a fitting shape.
 
@@ -33,15 +32,9 @@ def read_weights(
             of another shape, of codes instead of weights, or with NaN or infinity.
     """
     path = Path(path)
-    if path.suffix not in SUFFIXES:
-        raise ProblemError(
-            f"{path} is no file of weights that can be read; give {', '.join(SUFFIXES)}"
-        )
-    if not path.is_file():
-        raise ProblemError(f"there is no file {path}; give the compressed weights of the layer")
-    names, load = _open(path)
-    name = _choose(path, names, shapes, tensor)
-    found = _loaded(path, name, load)
+    tensors = open_tensors(path)
+    name = _choose(path, tensors.shapes, shapes, tensor)
+    found = _loaded(path, name, tensors.load)
     array = found.values
     what = f"{path.name} {name}".strip()
     if array.shape not in shapes:
@@ -51,47 +44,6 @@ def read_weights(
         where = tuple(int(i) for i in np.argwhere(~np.isfinite(array))[0])
         raise ProblemError(f"{what} has a NaN or infinite entry at {where}; mend it first")
     return Stored(array.reshape(shapes[0]), found.accuracy)
-
-
-#: Gives an array, or a tensor of torch where numpy has no such numbers.
-Loader = Callable[[str], Any]
-
-
-def _open(path: Path) -> tuple[Mapping[str, tuple[int, ...]], Loader]:
-    """Names and shapes of the arrays in a file, and how to load one."""
-    try:
-        if path.suffix == ".safetensors":
-            return _open_safetensors(path)
-        with path.open("rb") as file:
-            opened = np.load(file, allow_pickle=False)
-            one = isinstance(opened, np.ndarray)
-            arrays = {"": opened} if one else {name: opened[name] for name in opened.files}
-        return {name: array.shape for name, array in arrays.items()}, arrays.__getitem__
-    except (OSError, ValueError, EOFError, zipfile.BadZipFile, KeyError) as error:
-        raise _unreadable(path, error) from error
-
-
-def _open_safetensors(path: Path) -> tuple[Mapping[str, tuple[int, ...]], Loader]:
-    from safetensors import SafetensorError, safe_open
-
-    def load(name: str) -> Any:
-        with safe_open(str(path), framework="numpy") as file:
-            narrow = file.get_slice(name).get_dtype() in ("BF16", "F8_E4M3", "F8_E5M2")
-            if not narrow:
-                return file.get_tensor(name)
-        with safe_open(str(path), framework="pt") as file:
-            return file.get_tensor(name)
-
-    try:
-        with safe_open(str(path), framework="numpy") as file:
-            shapes = {name: tuple(file.get_slice(name).get_shape()) for name in file.keys()}  # noqa: SIM118
-    except SafetensorError as error:
-        raise _unreadable(path, error) from error
-    return shapes, load
-
-
-def _unreadable(path: Path, error: Exception) -> ProblemError:
-    return ProblemError(f"{path} cannot be read as {path.suffix[1:]} without pickle: {error}")
 
 
 def _choose(
@@ -132,4 +84,4 @@ def _loaded(path: Path, name: str, load: Loader) -> Stored:
     except ProblemError:
         raise
     except (OSError, ValueError, TypeError, RuntimeError) as error:
-        raise _unreadable(path, error) from error
+        raise unreadable(path, error) from error

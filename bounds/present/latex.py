@@ -11,8 +11,9 @@ from collections.abc import Iterable, Sequence
 from itertools import groupby
 
 from bounds.present.figures.style import shorten
-from bounds.problem.methods import PRUNING, QUANTIZATION
+from bounds.problem.methods import PRUNING, QUANTIZATION, searches
 from bounds.results.equal_storage import ACCOUNTS, VALUES
+from bounds.results.formats import FormatResult, proven_better, statement
 from bounds.results.ranges import BestKnown, Pair
 from bounds.results.share import told
 from bounds.results.summary import ACCOUNT_WORDS, LayerSummary
@@ -125,6 +126,40 @@ def range_table(summaries: Iterable[LayerSummary], statement: str) -> str:
         for bits, pair in one.pairs[VALUES].items():
             cells = [str(bits), *_numbers(pair.quantization), *_numbers(pair.pruning)]
             cells += [pair.verdict.winner, _signed(pair.verdict.margin)]
+            lines.append(" & ".join(cells) + r" \\")
+    return _text([*lines, r"\end{longtable}", r"\endgroup"])
+
+
+def format_table(results: Sequence[FormatResult]) -> str:
+    """Grids of whole layers: true bits, what each method attains, what is proven, what it beats.
+
+    Args:
+        results: ``bounds.results.formats.format_results``.
+    """
+    methods = list(dict.fromkeys(m for one in results for m in one.attained if m not in searches()))
+    better = proven_better(results)
+    columns = len(methods) + 5
+    heading = ["grid", "bits", *map(escape, methods), "best", "bound", "proven better than"]
+    lines = [
+        *_preamble("booktabs,longtable"),
+        r"\begingroup\scriptsize",
+        rf"\begin{{longtable}}{{lr{'r' * (len(methods) + 2)}p{{.35\linewidth}}}}",
+        r"\caption{SNR in dB on grids chosen in the whole layer, errors summed over its chunks; "
+        rf"bits a weight with steps and zero points. {escape(' '.join(statement(results)))}}}"
+        r"\label{tab:layerbounds-formats}\\",
+        r"\toprule",
+        " & ".join(heading) + r" \\",
+        r"\endhead",
+        r"\bottomrule",
+        r"\endlastfoot",
+    ]
+    for place, group in groupby(results, key=lambda one: (one.source, one.layer)):
+        lines += [r"\midrule", rf"\multicolumn{{{columns}}}{{l}}{{{escape(' '.join(place))}}} \\*"]
+        for one in group:
+            numbers = [one.snr_of(m) if m in one.attained else math.nan for m in methods]
+            numbers += [one.known.snr_attained, one.known.snr_bound]
+            beats = ", ".join(b for a, b in better[place] if a == one.grid)
+            cells = [one.grid, f"{one.bits:.3f}", *map(_plain, numbers), beats]
             lines.append(" & ".join(cells) + r" \\")
     return _text([*lines, r"\end{longtable}", r"\endgroup"])
 

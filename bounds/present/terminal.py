@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Sequence
 from itertools import groupby
 from typing import TYPE_CHECKING
 
+from bounds.problem.methods import searches
+from bounds.results.formats import format_results, proven_better, statement
 from bounds.results.ranges import BestKnown, Pair, chunk_pairs, layer_pairs
 from bounds.results.row import Row
 from bounds.results.share import shares
@@ -42,6 +45,45 @@ def render(rows: Iterable[Row]) -> Group:
         parts.append(Text(f"{source} {layer}, {share[source, layer]}", style="bold"))
         parts += [_layer_table(list(group)), Text()]
     return Group(*parts, Text(KEY, style="dim"))
+
+
+FORMATS_TITLE = "SNR in dB on grids chosen in the whole layer (errors summed over its chunks)"
+FORMATS_KEY = (
+    "bits: true bits a weight, steps and zero points counted. best: by any method; bound: proven.\n"
+    "beats: the grids that are proven worse, whatever weights are found on them."
+)
+
+
+def render_formats(rows: Iterable[Row]) -> Group:
+    """Grids against each other for the terminal: a table per layer, and who is proven better."""
+    from rich import box
+    from rich.console import Group
+    from rich.table import Table
+    from rich.text import Text
+
+    results = format_results(rows)
+    better = proven_better(results)
+    parts: list[Text | Table] = [Text(FORMATS_TITLE), Text()]
+    for place, group in groupby(results, lambda one: (one.source, one.layer)):
+        found = list(group)
+        first, methods = found[0], [m for m in found[0].attained if m not in searches()]
+        chunks = f"{first.chunks} chunks" if first.chunks > 1 else f"{first.features} inputs"
+        parts.append(Text(f"{' '.join(place)}, {chunks}", style="bold"))
+        table = Table(box=box.SIMPLE_HEAD, show_edge=False, padding=(0, 1, 0, 0))
+        table.add_column("grid", no_wrap=True)
+        for heading in ("bits", *methods, "best", "bound", "exact"):
+            table.add_column(heading, justify="right")
+        table.add_column("beats")
+        for one in found:
+            numbers = [one.snr_of(m) if m in one.attained else math.nan for m in methods]
+            numbers += [one.known.snr_attained, one.known.snr_bound]
+            beats = ", ".join(b for a, b in better[place] if a == one.grid)
+            settled = f"{one.known.exact}/{one.known.channels}"
+            cells = [f"{number:.2f}" for number in numbers]
+            table.add_row(one.grid, f"{one.bits:.3f}", *cells, settled, beats)
+        parts += [table, Text()]
+    told = "\n".join(statement(results))
+    return Group(*parts, Text(told), Text(FORMATS_KEY, style="dim"))
 
 
 def _layer_table(pairs: Sequence[Pair]) -> Table:

@@ -1,4 +1,4 @@
-"""What compressed weights must fulfil: the interface of ``Grid``, ``Sparse`` and ``Pattern``."""
+"""What compressed weights must fulfil: the interface of ``Grid``, ``Sparse`` and its like."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ Floats = NDArray[np.float64]
 class Constraint(Protocol):
     """Plain data about all channels of a problem; what a method needs beside the problem."""
 
-    #: Which methods it is for: ``"quantization"`` or ``"pruning"``.
+    #: Which methods it is for: one of ``bounds.problem.methods.KINDS``.
     kind: ClassVar[str]
 
     @property

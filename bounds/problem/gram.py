@@ -12,6 +12,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from bounds.errors import ProblemError
 from bounds.linalg.forms import form, form_upper
+from bounds.linalg.split import WIDE
 from bounds.problem.checks import finite_array
 
 Floats = NDArray[np.float64]
@@ -105,7 +106,7 @@ def check_problem(gram: ArrayLike, weights: ArrayLike) -> Problem:
         raise ProblemError(
             f"gram is not symmetric (relative asymmetry {asymmetry:.2g}); use (gram + gram.T) / 2"
         )
-    smallest = np.linalg.eigvalsh(correlation[np.ix_(live, live)]).min(initial=0.0)
+    smallest = _least_eigenvalue(correlation[np.ix_(live, live)])
     if smallest < -DEFINITENESS_TOLERANCE * gram.shape[0]:
         raise ProblemError(
             f"gram is indefinite (smallest eigenvalue {smallest:.3g} of its correlation matrix); "
@@ -128,6 +129,18 @@ def check_problem(gram: ArrayLike, weights: ArrayLike) -> Problem:
             "nothing about how far the form itself falls below.",
         )
     return Problem(gram, np.ascontiguousarray(weights), live, np.maximum(energy, 0.0), notes)
+
+
+def _least_eigenvalue(correlation: Floats) -> float:
+    """The smallest eigenvalue, or zero if all are positive."""
+    if len(correlation) >= WIDE:
+        try:
+            np.linalg.cholesky(correlation)
+        except np.linalg.LinAlgError:
+            pass  # singular to rounding at least: see how far
+        else:
+            return 0.0
+    return float(np.linalg.eigvalsh(correlation).min(initial=0.0))
 
 
 def round_weights(weights: Floats, rounding: str) -> Floats:

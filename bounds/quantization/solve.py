@@ -64,18 +64,19 @@ def quantization_range(
     """
     find_method(QUANTIZATION, method)
     problem = check_problem(gram, weights)
-    chosen = _grid(problem, bits, scale, grid)
+    chosen = asked_grid(problem, bits, scale, grid)
     problem = replace(problem, notes=(*problem.notes, *chosen.remarks(problem.features)))
     options = Options(Limits(time_limit, node_limit), seed, pairs)
     return answer(problem, chosen, method, options, tolerance)
 
 
-def _grid(
+def asked_grid(
     problem: Problem,
     bits: int | None,
     scale: ArrayLike | str | None,
     grid: Grid | GridRule | str | None,
 ) -> Grid:
+    """The grid that ``bits`` and ``scale`` mean, or ``grid``, for the problem's weights."""
     if grid is not None:
         if bits is not None or scale is not None:
             raise ProblemError("give either a grid or bits and scale, not both")

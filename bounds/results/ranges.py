@@ -137,9 +137,14 @@ def layer_pairs(pairs: Iterable[Pair]) -> list[Pair]:
 
 
 def group_rows(rows: Iterable[Row]) -> dict[tuple[str, str, int, int, str], list[Row]]:
-    """Rows of one problem, one a method, by (source, layer, chunk, bits, problem)."""
+    """Rows of one problem, one a method, by (source, layer, chunk, bits, problem).
+
+    Those on grids of the whole layer are left out; ``bounds.results.formats`` is about them.
+    """
     groups: dict[tuple[str, str, int, int, str], list[Row]] = {}
     for row in rows:
+        if row.grid:
+            continue
         place = (row.source, row.layer, row.chunk, row.bits, row.problem)
         groups.setdefault(place, []).append(row)
     return groups

@@ -32,6 +32,9 @@ class Row:
         heldout_energy, heldout_error, heldout_snr: of the attained weights on held-out inputs.
         nodes, seconds: of search; of the wall clock.
         notes: what the solver remarks, one after the other.
+        grid: the grid (text of a ``GridRule``), chosen in the whole layer; empty for one step a
+            chunk by ``rule``, and for pruning.
+        storage: true bits a weight on that grid, steps and zero points counted; else null.
         versions, code, key: of packages; digest of the solvers; the task's own (``Task.key``).
     """
 
@@ -72,6 +75,8 @@ class Row:
     versions: str
     code: str
     key: str
+    grid: str = ""
+    storage: float | None = None
 
     @property
     def kept(self) -> float:

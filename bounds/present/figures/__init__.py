@@ -1,6 +1,7 @@
 """Figures of a study, drawn from its results alone; every panel takes ``ax=``."""
 
 from bounds.present.figures.anytime import anytime_data, anytime_figure, anytime_panel
+from bounds.present.figures.formats import format_data, format_figure, format_panel
 from bounds.present.figures.heldout import heldout_data, heldout_figure, heldout_panel
 from bounds.present.figures.losses import loss_data, loss_figure, loss_panel
 from bounds.present.figures.ranges import (
@@ -22,6 +23,9 @@ __all__ = [
     "anytime_panel",
     "caption",
     "corners",
+    "format_data",
+    "format_figure",
+    "format_panel",
     "heldout_data",
     "heldout_figure",
     "heldout_panel",
@@ -43,4 +47,5 @@ KINDS = {
     "ranges": (range_figure, range_data),
     "losses": (loss_figure, loss_data),
     "heldout": (heldout_figure, heldout_data),
+    "formats": (format_figure, format_data),
 }

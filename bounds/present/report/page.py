@@ -14,22 +14,31 @@ from matplotlib.axes import Axes
 from matplotlib.colors import to_hex
 
 from bounds.errors import StudyError
-from bounds.present.figures import heldout_data, heldout_panel, loss_data, loss_panel, range_panel
+from bounds.present.figures import (
+    format_panel,
+    heldout_data,
+    heldout_panel,
+    loss_data,
+    loss_panel,
+    range_panel,
+)
 from bounds.present.figures.legends import panel_legend
 from bounds.present.figures.style import clip, colours
 from bounds.present.figures.verdicts import verdict_panel
 from bounds.present.latex import BIBTEX
 from bounds.present.report.marks import mark
 from bounds.present.report.svg import palette, panel, variables
-from bounds.present.report.tables import layer_details, verdict_section
+from bounds.present.report.tables import format_rows, layer_details, verdict_section
 from bounds.problem.methods import PROBLEMS
 from bounds.results.equal_storage import ACCOUNTS
+from bounds.results.formats import FormatResult, format_results
+from bounds.results.formats import statement as ranking
 from bounds.results.ranges import Pair, chunk_pairs, load_rows
 from bounds.results.row import Row
 from bounds.results.summary import ACCOUNT_WORDS, LayerSummary, statement, summarise
 from bounds.results.table import read_results, replacing
 
-_PAGE = Template("""<!DOCTYPE html>
+PAGE = Template("""<!DOCTYPE html>
 <html lang="en">
 <head>
 <meta charset="utf-8">
@@ -80,40 +89,54 @@ def make_report(rows: Sequence[Row], title: str, toml: str = "") -> str:
     Raises:
         StudyError: no chunk is solved for both problems.
     """
-    pairs = chunk_pairs(rows)
-    if not pairs:
+    pairs, formats = chunk_pairs(rows), format_results(rows)
+    if not (pairs or formats):
         raise StudyError("no chunk has rows for both problems; give the study methods for both")
-    summaries = summarise(rows)
     names = palette(sorted({pair.bits for pair in pairs}))
     light, dark = variables(names)
     css = files("bounds.present.report").joinpath("page.css").read_text("utf-8")
     css += f":root{{{light}}}\n@media (prefers-color-scheme: dark){{:root{{{dark}}}}}"
+    compared = list(_compared(rows, pairs, names)) if pairs else []
+    parts = {"verdicts": "Verdicts", "figures": "Figures", "layers": "Layers"} if pairs else {}
+    parts |= {"formats": "Formats"} if formats else {}
+    links = "".join(
+        f'<a href="#{to}">{word}</a>' for to, word in (parts | {"cite": "Cite"}).items()
+    )
+    told = [statement(rows)] if pairs else []
     body = [
         f"<h1>How small can the error be? {escape(title)}</h1>",
-        '<nav><a href="#verdicts">Verdicts</a><a href="#figures">Figures</a>'
-        '<a href="#layers">Layers</a><a href="#cite">Cite</a></nav>',
-        *_facts(rows, pairs),
-        '<h2 id="verdicts">Verdicts</h2>',
-        verdict_section(summaries, {a: _verdicts(summaries, a, names) for a in ACCOUNTS}),
-        '<h2 id="figures">Figures</h2>',
-        *_ranges(pairs, names),
-        '<div class="two">',
-        *_losses(rows, names),
-        *_heldout(rows, names),
-        "</div>",
-        '<h2 id="layers">Layers</h2>',
-        '<p class="quiet">SNR in dB, errors summed over the chunks of a layer. quick: attained '
-        "without search; best: by any method; bound: proven, no weights do better. exact: channel "
-        "problems solved to optimality, out of how many.</p>",
-        '<div class="two layers">',
-        *(layer_details(one) for one in summaries),
-        "</div>",
+        f"<nav>{links}</nav>",
+        *compared,
+        *(_formats(formats, names) if formats else ()),
         '<h2 id="cite">What was proven, and what to cite</h2>',
-        f"<p>{escape(statement(rows))}</p>",
+        *(f"<p>{escape(line)}</p>" for line in [*told, *ranking(formats)]),
         f"<pre>{escape(BIBTEX)}</pre>",
         f"<details><summary>The study</summary><pre>{escape(toml)}</pre></details>" if toml else "",
     ]
-    return _PAGE.substitute(title=escape(title), css=css, body="\n".join(body))
+    return PAGE.substitute(title=escape(title), css=css, body="\n".join(body))
+
+
+def _compared(rows: Sequence[Row], pairs: Sequence[Pair], names: dict[str, str]) -> Iterator[str]:
+    """Quantization against pruning: facts, verdicts, figures, layers."""
+    summaries = summarise(rows)
+    yield from _facts(rows, pairs)
+    yield '<h2 id="verdicts">Verdicts</h2>'
+    yield verdict_section(summaries, {a: _verdicts(summaries, a, names) for a in ACCOUNTS})
+    yield '<h2 id="figures">Figures</h2>'
+    yield from _ranges(pairs, names)
+    yield '<div class="two">'
+    yield from _losses(rows, names)
+    yield from _heldout(rows, names)
+    yield "</div>"
+    yield '<h2 id="layers">Layers</h2>'
+    yield (
+        '<p class="quiet">SNR in dB, errors summed over the chunks of a layer. quick: attained '
+        "without search; best: by any method; bound: proven, no weights do better. exact: channel "
+        "problems solved to optimality, out of how many.</p>"
+    )
+    yield '<div class="two layers">'
+    yield from (layer_details(one) for one in summaries)
+    yield "</div>"
 
 
 def _facts(rows: Sequence[Row], pairs: Sequence[Pair]) -> Iterator[str]:
@@ -183,6 +206,31 @@ def _ranges(pairs: Sequence[Pair], names: dict[str, str]) -> Iterator[str]:
 
         yield _figure(title, panel(draw, f"r{number}", f"Ranges of {title}", names))
     yield "</div>"
+
+
+def _formats(results: Sequence[FormatResult], names: dict[str, str]) -> Iterator[str]:
+    """Grids against each other: a panel and a table per layer."""
+    yield '<h2 id="formats">Formats</h2>'
+    yield (
+        '<p class="quiet">Grids chosen in the whole layer, errors summed over its chunks. Across: '
+        "true bits a weight, steps and zero points counted; up: SNR in dB. The dot is the best "
+        "attained, the bar above it is open: nothing exceeds its end.</p>"
+    )
+    yield '<div class="panels">'
+    groups = groupby(results, key=lambda one: (one.source, one.layer))
+    for number, ((source, layer), group) in enumerate(groups):
+
+        def draw(ax: Axes, group: Sequence[FormatResult] = tuple(group)) -> None:
+            format_panel(group, ax=ax)
+            ax.set_xlabel("true bits a weight")
+            ax.set_ylabel("SNR, dB")
+
+        title = f"{source} {layer}"
+        inches = (3.4, 3.0)
+        svg = panel(draw, f"f{number}", f"Formats on {title}", names, inches=inches)
+        yield _figure(title, svg)
+    yield "</div>"
+    yield format_rows(results)
 
 
 def _losses(rows: Sequence[Row], names: dict[str, str]) -> Iterator[str]:

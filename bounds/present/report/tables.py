@@ -9,6 +9,7 @@ from html import escape
 from bounds.present.latex import SHORT
 from bounds.problem.methods import PRUNING, QUANTIZATION
 from bounds.results.equal_storage import ACCOUNTS, VALUES
+from bounds.results.formats import FormatResult, proven_better
 from bounds.results.ranges import BestKnown, Pair
 from bounds.results.summary import ACCOUNT_WORDS, LayerSummary
 from bounds.results.verdicts import UNDECIDED
@@ -78,6 +79,29 @@ def _verdict(pair: Pair | None, width: int) -> str:
     verdict = pair.verdict
     words = f"{SHORT[verdict.winner]} {_signed(verdict.margin)}"
     return f'<td class="{verdict.winner}" {told}>{words}</td>'
+
+
+def format_rows(results: Sequence[FormatResult]) -> str:
+    """Every number of the grids of whole layers (``bounds.results.formats``)."""
+    better = proven_better(results)
+    rows = []
+    for one in results:
+        place = (one.source, one.layer)
+        beats = ", ".join(b for a, b in better[place] if a == one.grid)
+        numbers = (one.bits, one.known.snr_attained, one.known.snr_bound)
+        cells = "".join(f"<td>{_plain(value)}</td>" for value in numbers)
+        rows.append(
+            f'<tr><th scope="row">{escape(one.layer)}<small>{escape(one.source)}</small></th>'
+            f'<td class="left">{escape(one.grid)}</td>{cells}'
+            f"<td>{one.known.exact:,} of {one.known.channels:,}</td>"
+            f'<td class="left">{escape(beats)}</td></tr>'
+        )
+    names = ("layer", "grid", "true bits", "best", "bound", "exact", "proven better than")
+    head = "".join(f'<th scope="col">{name}</th>' for name in names)
+    return (
+        f'<div class="wide"><table><thead><tr>{head}</tr></thead>'
+        f"<tbody>{''.join(rows)}</tbody></table></div>"
+    )
 
 
 def layer_details(one: LayerSummary) -> str:

@@ -58,6 +58,19 @@ def _one_of(words: tuple[str, ...]) -> dict[str, Rule]:
     return _ruled(lambda v: v in words, f"one of {', '.join(words)}")
 
 
+def _grid_text(value: Any) -> str | None:
+    """A grid, as text or as a table of its words, in the text that its rule has; else None."""
+    from bounds.errors import ProblemError
+    from bounds.problem.rule import GridRule
+
+    try:
+        if isinstance(value, str):
+            return str(GridRule.parse(value))
+        return str(GridRule(**value)) if isinstance(value, dict) else None
+    except (ProblemError, TypeError):
+        return None
+
+
 def _methods(problem: str) -> dict[str, Rule]:
     # Looked up when asked: the solvers are slow to import, and a study may be built without them.
     def known() -> tuple[str, ...]:
@@ -143,6 +156,8 @@ class Solve(_Checked):
         bits: bit widths b; pruning is solved at the same storage, sparsity 1 - b/16.
         rounding: ``"fp16"`` rounds the weights to half precision first, as the paper does;
             ``"bf16"`` to bfloat16.
+        grids: grids of quantization in place of ``bits`` and ``scale``, chosen in the whole layer:
+            texts such as ``"int4-g128"``, or tables of ``bounds.GridRule``'s words.
         scale: rule for the quantization step, see ``bounds.problem.grid.choose_scale``.
         keep: how k is made from n b/16 where that is not whole.
         quantization: methods for quantization, in the order of the results.
@@ -168,6 +183,17 @@ class Solve(_Checked):
     )
     rounding: str = field(default="fp16", metadata=_one_of(ROUNDINGS))
     scale: str = field(default="mse", metadata=_one_of(SCALE_RULES))
+    grids: tuple[str, ...] = field(
+        default=(),
+        metadata=_ruled(
+            lambda v: (
+                isinstance(v, tuple)
+                and None not in (told := [_grid_text(g) for g in v])
+                and len(set(told)) == len(told)
+            ),
+            "a list of distinct grids such as int4-g128, int4-g32-asym-mse, nf4, mxfp4 or nvfp4",
+        ),
+    )
     keep: str = field(default="floor", metadata=_one_of(KEEP_RULES))
     quantization: tuple[str, ...] = field(
         default=("gptq", "descent", "sdp", "exact"), metadata=_methods("quantization")
@@ -186,6 +212,11 @@ class Solve(_Checked):
     certificates: bool = field(
         default=False, metadata=_ruled(lambda v: isinstance(v, bool), "true or false")
     )
+
+    def __post_init__(self) -> None:
+        """Check the fields; grids given as tables become texts."""
+        super().__post_init__()
+        object.__setattr__(self, "grids", tuple(map(_grid_text, self.grids)))
 
 
 @dataclass(frozen=True)

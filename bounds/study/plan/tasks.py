@@ -17,11 +17,12 @@ from pathlib import Path
 import numpy as np
 
 from bounds.problem.methods import PROBLEMS, QUANTIZATION, find_method
+from bounds.problem.rule import GridRule
 from bounds.study.plan.config import LayerChoice, Study
 from bounds.study.plan.digest import code_digest
 
 #: Raised whenever the columns of a result change, or what they mean.
-RESULT_VERSION = 2
+RESULT_VERSION = 3
 
 
 @dataclass(frozen=True)
@@ -49,9 +50,11 @@ class Task:
     """One chunk, one problem and one method, at every bit width of the study.
 
     ``rule`` is the scale rule for quantization and the rule for k for pruning; ``code`` is the
-    ``code_digest`` of the solvers it was made for. Limits and ``seed`` are None for the methods
-    that ignore them (a time limit is None also when there is none). ``certificates`` says whether a
-    result is finished only with its certificate; it changes no result and is in no key.
+    ``code_digest`` of the solvers it was made for. ``grid``, the text of a ``GridRule``, is a grid
+    of the whole layer in place of the scale rule, and ``bits`` are its own. Limits and ``seed`` are
+    None for the methods that ignore them (a time limit is None also when there is none).
+    ``certificates`` says whether a result is finished only with its certificate; it changes no
+    result and is in no key.
     """
 
     layer: Layer
@@ -67,12 +70,15 @@ class Task:
     seed: int | None
     code: str
     certificates: bool = False
+    grid: str | None = None
 
     def key(self, bits: int) -> str:
         """Hexadecimal SHA-256 of all that the result at ``bits`` depends on (not of paths)."""
         values = asdict(self)
         layer = values.pop("layer")
         del values["certificates"]
+        if self.grid is None:
+            del values["grid"]
         for name in ("dump_hash", "max_channels", "select"):
             values[name] = layer[name]
         if layer["max_channels"] is None:
@@ -90,7 +96,9 @@ class Task:
     def __str__(self) -> str:
         """As a message names it."""
         layer = self.layer
-        return f"{layer.source} {layer.name} chunk {self.chunk}: {self.problem} {self.method}"
+        return f"{layer.source} {layer.name} chunk {self.chunk}: {self.problem} {self.method}" + (
+            "" if self.grid is None else f" on {self.grid}"
+        )
 
 
 def thin_out(total: int, wanted: int | None, select: str) -> tuple[int, ...]:
@@ -132,16 +140,21 @@ def study_layer(path: Path, choice: LayerChoice, chunk_size: int) -> Layer:
 def make_tasks(study: Study, layers: Iterable[Layer]) -> list[Task]:
     """All tasks of a study in the order of its results: layer, chunk, problem, method."""
     return [
-        _task(study, layer, chunk, problem, method)
+        _task(study, layer, chunk, problem, grid, method)
         for layer in layers
         for chunk in layer.chunks
         for problem in PROBLEMS
+        for grid in ((study.solve.grids if problem == QUANTIZATION else ()) or (None,))
         for method in getattr(study.solve, problem)
     ]
 
 
-def _task(study: Study, layer: Layer, chunk: int, problem: str, method: str) -> Task:
+def _task(
+    study: Study, layer: Layer, chunk: int, problem: str, grid: str | None, method: str
+) -> Task:
     solve = study.solve
+    made = None if grid is None else GridRule.parse(grid)
+    plain = solve.scale if problem == QUANTIZATION else solve.keep
     takes = find_method(problem, method).takes
     limited = "limits" in takes
     timed = limited and math.isfinite(solve.time_limit)
@@ -151,12 +164,13 @@ def _task(study: Study, layer: Layer, chunk: int, problem: str, method: str) -> 
         chunk_size=solve.chunk,
         problem=problem,
         method=method,
-        bits=solve.bits,
+        bits=solve.bits if made is None else (made.bits,),
         rounding=solve.rounding,
-        rule=solve.scale if problem == QUANTIZATION else solve.keep,
+        rule=plain if made is None else made.observer,
         time_limit=float(solve.time_limit) if timed else None,
         node_limit=solve.node_limit if limited else None,
         seed=study.seed if "seed" in takes else None,
         code=code_digest(problem, method),
         certificates=solve.certificates,
+        grid=grid,
     )

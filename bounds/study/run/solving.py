@@ -6,7 +6,7 @@ import math
 import platform
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache, lru_cache
 from importlib.metadata import version
 from pathlib import Path
@@ -24,6 +24,7 @@ from bounds.problem.grid import Grid, choose_scale
 from bounds.problem.limits import Limits
 from bounds.problem.methods import PRUNING, QUANTIZATION, find_method
 from bounds.problem.range import CERTIFIED, EXACT, HEURISTIC, Range, snr
+from bounds.problem.rule import GridRule
 from bounds.problem.slices import Progress
 from bounds.problem.sparsity import choose_keep, paper_box, sparsity
 from bounds.results.row import Row
@@ -89,13 +90,15 @@ def _chunks(dump: Path, size: int) -> tuple[LayerDump, list[Chunk]]:
 class Part:
     """A range that a result is made of, its share in it, and its step or number of weights kept.
 
-    ``scale`` is one step or (channels,). Pruning with interpolated k has two parts, all else one.
+    ``scale`` is one step or (channels,), ``storage`` true bits a weight on a grid. Pruning with
+    interpolated k has two parts, all else one.
     """
 
     found: Range
     share: float = 1.0
     scale: Floats | None = None
     keep: int | None = None
+    storage: float | None = None
 
 
 @dataclass(frozen=True)
@@ -187,6 +190,50 @@ def quantize(
     return found, scale
 
 
+@lru_cache(maxsize=8)  # every chunk asks for the layer's, which may have been searched for seconds
+def layer_grid(layer: LayerDump, rule: GridRule, rounding: str) -> Grid:
+    """The grid that ``rule`` makes from a layer's weights (channels, n), rounded as asked.
+
+    Raises:
+        ProblemError: weights that do not fit ``rounding``, or steps their format.
+    """
+    return rule.grid(round_weights(np.array(layer.weights, np.float64), rounding))
+
+
+def true_bits(layer: LayerDump, grid: Grid) -> float:
+    """Bits a weight of a layer on ``grid``, steps and zero points counted."""
+    return grid.bits_a_weight(layer.features, "true", layer.channels)
+
+
+def quantize_on(
+    piece: ChunkProblem,
+    layer: LayerDump,
+    grid: Grid,
+    method: str,
+    *,
+    time_limit: float | None,
+    node_limit: int | None = None,
+    seed: int = 0,
+    pairs: int = 0,
+    progress: Progress | None = None,
+) -> Range:
+    """Range of a piece of ``layer`` on ``grid``, that of the whole layer.
+
+    ``progress`` is told the channels done, as by ``bounds.problem.answer``.
+    """
+    chunk = piece.chunk
+    rows = chunk.channels.start + np.array(piece.channels)
+    problem = check_problem(chunk.gram, piece.weights)
+    notes = (*problem.notes, *grid.remarks(layer.features))
+    return answer(
+        replace(problem, notes=notes),
+        grid.rows(rows).columns(layer.features, chunk.features),
+        method,
+        Options(Limits(_limit(time_limit), node_limit), seed, pairs),
+        progress=progress,
+    )
+
+
 def prune(
     piece: ChunkProblem,
     keep: int | None,
@@ -216,6 +263,13 @@ def _limit(seconds: float | None) -> float | None:
 
 def _solve(task: Task, piece: ChunkProblem, bits: int) -> list[Part]:
     limits = {"time_limit": task.time_limit, "node_limit": task.node_limit}
+    if task.grid is not None:
+        layer, _ = _chunks(task.layer.dump, task.chunk_size)
+        grid = layer_grid(layer, GridRule.parse(task.grid), task.rounding)
+        seed = task.seed or 0
+        found = quantize_on(piece, layer, grid, task.method, seed=seed, **limits)
+        step = grid.step.mean(axis=1)
+        return [Part(found, scale=step, storage=true_bits(layer, grid))]
     if task.problem == QUANTIZATION:
         found, scale = quantize(
             piece, bits, task.method, rule=task.rule, seed=task.seed or 0, **limits
@@ -231,6 +285,8 @@ def _certify(task: Task, piece: ChunkProblem, bits: int, parts: Sequence[Part]) 
     """The certificate of a result, one chunk line for each of its parts."""
     from bounds.certificate import Solved, certify
 
+    if task.grid is not None:
+        raise StudyError("there are no certificates on grids of the whole layer yet")
     dump, _ = _chunks(task.layer.dump, task.chunk_size)
     size = bits if task.problem == QUANTIZATION else None
     solved = [
@@ -286,6 +342,8 @@ def _row(task: Task, piece: ChunkProblem, bits: int, parts: Sequence[Part], star
         versions=versions(),
         code=task.code,
         key=task.key(bits),
+        grid=task.grid or "",
+        storage=parts[0].storage,
     )
 
 

@@ -45,6 +45,14 @@ def test_numbers_that_numpy_does_not_have(tmp_path):
         assert found.accuracy == torch.finfo(kind).eps
 
 
+def test_files_of_torch(tmp_path):
+    narrow = torch.tensor(WEIGHTS).bfloat16()
+    for wrapped in ({"w": narrow}, {"state_dict": {"module.w": narrow}, "step": 3}, narrow):
+        torch.save(wrapped, tmp_path / "w.pt")
+        found = read_weights(tmp_path / "w.pt", SHAPES)
+        assert (found.values == WEIGHTS).all() and found.accuracy == 2.0**-7
+
+
 def test_several_that_fit_have_to_be_named(tmp_path):
     save_file({f"layer{i}.weight": WEIGHTS for i in range(12)}, tmp_path / "w.safetensors")
     with pytest.raises(ProblemError, match=r"12 of them fit .* --tensor: layer0.weight, layer1"):
@@ -81,10 +89,13 @@ def test_arrays_that_are_refused(tmp_path, array, message):
 def test_files_that_are_refused(tmp_path):
     with pytest.raises(ProblemError, match=r"there is no file .*none.npy"):
         read_weights(tmp_path / "none.npy", SHAPES)
-    torch.save({"w": torch.zeros(2)}, tmp_path / "w.pt")
-    with pytest.raises(ProblemError, match=r"w.pt .* give .safetensors, .npy, .npz"):
-        read_weights(tmp_path / "w.pt", SHAPES)
-    for suffix in (".safetensors", ".npy", ".npz"):
+    (tmp_path / "w.pkl").write_bytes(b"")
+    with pytest.raises(ProblemError, match=r"w.pkl .* give .safetensors, .npy, .npz, .pt"):
+        read_weights(tmp_path / "w.pkl", SHAPES)
+    torch.save({"w": np.float64}, tmp_path / "code.pt")
+    with pytest.raises(ProblemError, match="without pickle"):
+        read_weights(tmp_path / "code.pt", SHAPES)
+    for suffix in (".safetensors", ".npy", ".npz", ".pt"):
         for number, content in enumerate((b"", b"nothing", b"PK\x03\x04 and then nothing")):
             path = tmp_path / f"bad{number}{suffix}"
             path.write_bytes(content)

@@ -28,6 +28,7 @@ from bounds.present.figures import (
 )
 from bounds.results.ranges import chunk_pairs, load_rows
 from bounds.results.steps import Step
+from tests.bounds.results.row_cases import with_grids
 
 
 @pytest.fixture
@@ -157,15 +158,15 @@ def test_anytime_figure_colours_problems():
 def test_every_kind_in_every_width(rows, kind):
     draw, _ = KINDS[kind]
     for width, (inches, _) in WIDTHS.items():
-        assert draw(rows, width=width).get_size_inches()[0] <= inches
+        assert draw(with_grids(rows), width=width).get_size_inches()[0] <= inches
     with pytest.raises(StudyError, match="column, text, neurips"):
-        draw(rows, width="poster")
+        draw(with_grids(rows), width="poster")
 
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_data_is_what_pgfplots_reads(rows, kind, tmp_path):
     _, data = KINDS[kind]
-    records = data(rows)
+    records = data(with_grids(rows))
     path = save_data(records, tmp_path / "new" / "data.csv")
     with path.open(newline="", encoding="utf-8") as file:
         found = list(csv.DictReader(file))

@@ -13,7 +13,7 @@ from bounds.problem.methods import PRUNING, QUANTIZATION
 from bounds.results.row import Row
 from bounds.results.steps import Step
 from tests.bounds.present.figure_boxes import faults
-from tests.bounds.results.row_cases import make_row
+from tests.bounds.results.row_cases import make_row, with_grids
 
 FEW = {QUANTIZATION: ("gptq", "descent", "sdp", "exact"), PRUNING: ("magnitude-ls", "exact")}
 MANY = {
@@ -53,7 +53,7 @@ def study(
                             **{"snr_attained": snr, "heldout_snr": snr - rng.uniform(0, 2)},
                         }
                         rows.append(make_row(problem, name, lower, upper, **others))
-    return rows
+    return with_grids(rows)
 
 
 STUDIES = {

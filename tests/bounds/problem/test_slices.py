@@ -35,7 +35,7 @@ def constraints(kind: str, problem: Problem):
     return [Sparse(3), Sparse(3, box), Pattern(2, 4, box), Sparse(0)]
 
 
-OURS = [(m.kind, m.name) for m in table.table() if not m.foreign]
+OURS = [(m.kind, m.name) for m in table.table() if not (m.foreign or m.together)]
 
 
 @pytest.mark.parametrize(("kind", "method"), OURS)

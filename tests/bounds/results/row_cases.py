@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+from dataclasses import replace
 from typing import Any
 
 from bounds.results.row import Row
@@ -23,3 +25,14 @@ def make_row(problem: str, method: str, lower: float, upper: float, **others: An
         **{"code": "", "key": ""},
     }
     return Row(**values | others)
+
+
+def with_grids(rows: Iterable[Row]) -> list[Row]:
+    """Rows, and the quantized ones again as if on grids with steps for groups of inputs."""
+    rows = list(rows)
+    return rows + [
+        replace(row, grid=f"int{row.bits}-g{size}", storage=row.bits + 16 / size)
+        for size in (128, 32)
+        for row in rows
+        if row.problem == "quantization"
+    ]

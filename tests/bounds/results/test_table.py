@@ -24,7 +24,7 @@ ROWS = [
 def test_columns_are_the_fields_of_a_row():
     assert SCHEMA.names == [field.name for field in fields(Row)]
     nullable = {field.name for field in SCHEMA if field.nullable}
-    assert nullable == {"k", "scale", "time_limit", "node_limit", "seed"}
+    assert nullable == {"k", "scale", "time_limit", "node_limit", "seed", "storage"}
     assert SCHEMA.field("bits").type == pa.int64() and SCHEMA.field("k").type == pa.float64()
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import MISSING, fields
+from typing import Any
 
 import pytest
 
@@ -40,6 +41,7 @@ FULL = Study(
         bits=(8, 2),
         rounding="none",
         scale="minmax-channel",
+        grids=("int3-g16-asym-mse", "nf4"),
         keep="interpolate",
         quantization=("rtn",),
         pruning=(),
@@ -199,3 +201,23 @@ def test_demo_needs_no_network_of_unclear_licence():
     assert sources == {"mobilenet-v2", "efficientnet-lite0", "vit-s14"}
     assert sum(len(choice.names) for choice in demo.layers) == 7
     assert demo.solve.bits == (2, 3, 4, 5, 6, 7, 8)
+
+
+def test_grids_are_texts_or_tables_of_their_words():
+    words = {"format": "int", "num_bits": 4, "group_size": 32, "symmetric": False}
+    tables: Any = ("INT4-g128", words)
+    assert Solve(grids=tables).grids == ("int4-g128", "int4-g32-asym")
+    text = 'name = "a"\n[solve]\ngrids = ["nf4", { format = "int", group_size = 64 }]\n'
+    text += '[[layers]]\nsource = "vit-s14"\nnames = ["a"]\n'
+    study = parse_study(text)
+    assert study.solve.grids == ("nf4", "int4-g64")
+    assert parse_study(format_study(study)) == study
+    wrongs: list[Any] = [
+        ("int4", "int4-channel"),
+        ("int99",),
+        ({"format": "int", "bits": 4},),
+        "int4",
+    ]
+    for wrong in wrongs:
+        with pytest.raises(StudyError, match=r"solve.grids: .*list of distinct grids"):
+            Solve(grids=wrong)

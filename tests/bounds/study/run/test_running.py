@@ -6,14 +6,20 @@ import json
 import shutil
 from collections import Counter
 from dataclasses import replace
+from io import StringIO
 from pathlib import Path
 
 import numpy as np
 import pytest
+from rich.console import Console
 
-from bounds import pruning_range, quantization_range
+from bounds import GridRule, pruning_range, quantization_range
 from bounds.errors import StudyError
+from bounds.present.latex import format_table
+from bounds.present.report.page import make_report
+from bounds.present.terminal import render_formats
 from bounds.problem.grid import choose_scale
+from bounds.results.formats import format_results
 from bounds.results.ranges import load_rows
 from bounds.results.table import SCHEMA, read_results
 from bounds.study import LayerChoice, format_study, load_study
@@ -362,3 +368,33 @@ def test_results_folder_that_cannot_be_made_is_a_study_error(ran, tmp_path):
     study = tiny_study(ran.study.calibration.images)
     with pytest.raises(StudyError, match="cannot be made"):
         run_study(study, results=tmp_path / "results", dumps=ran.dumps)
+
+
+def test_a_study_on_grids_of_the_whole_layer(images, ran, tmp_path):
+    grids = ("int4", "int3-tensor-mse")
+    study = tiny_study(images, grids=grids, quantization=("gptq", "exact"), pruning=())
+    report = run_study(study, results=tmp_path, dumps=ran.dumps)
+    assert report.failures == () and report.solved == 12
+    rows = load_rows(report.results)
+    dump = read_dump(dump_path(ran.dumps, TINY, "head"))
+    weights = dump.weights.astype(np.float16).astype(np.float64)
+    grid = GridRule.parse("int4").grid(weights)
+    chunk = dump.chunks(12)[1]
+    found = quantization_range(chunk.gram, weights[:, chunk.features], grid=grid, time_limit=None)
+    (row,) = (
+        r for r in rows
+        if (r.layer, r.chunk, r.method, r.grid) == ("head", 1, "exact", "int4")
+    )  # fmt: skip
+    assert (row.lower, row.upper) == (found.lower.sum(), found.upper.sum())
+    assert (row.bits, row.rule, row.k) == (4, "minmax", None)
+    assert row.storage == 4 + 16 / 40 and row.scale == grid.step.mean()
+    kinds = {one.grid: one for one in format_results(rows) if one.layer == "head"}
+    assert list(kinds) == list(grids)
+    assert kinds["int4"].leads(kinds["int3-tensor-mse"]) > 0
+    assert run_study(study, results=tmp_path, dumps=ran.dumps).solved == 0
+    text = make_report(rows, "grids")
+    assert "Formats" in text and "int3-tensor-mse" in text and "Verdicts" not in text
+    assert "int3-tensor-mse & 3." in format_table(format_results(rows))
+    console = Console(width=100, record=True, file=StringIO())
+    console.print(render_formats(rows))
+    assert "int4" in console.export_text()

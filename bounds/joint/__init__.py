@@ -1,0 +1,1 @@
+"""At most k nonzeros, all on a grid: ranges by heuristics, relaxation and search."""
