@@ -115,18 +115,17 @@ MOST_PARAMETERS, MOST_LINES = 9, 400
 #: Functions with more, and why.
 MORE_PARAMETERS = {
     "bounds.quantization.solve.quantization_range": "public: its keywords hold for good",
+    "bounds.layer.envelope.project_rows": "a kernel: the state and the grid of one step",
     "bounds.joint.solve.joint_range": "public: the keywords of both other ranges",
     "bounds.gap.judge.gap": "public: its keywords hold for good",
     "layers.extract.extract": "public: its keywords hold for good",
-    "bounds.cli.solving.solve": "a command: parameters are its options",
-    "bounds.cli.judging.gap": "a command: parameters are its options",
-    "bounds.cli.showing.anytime": "a command: parameters are its options",
 }
 #: Files with more, and why.
 MORE_LINES = {
     "bounds/verify.py": "one file, so that reading it is enough to trust it",
     "tests/references/certificate_checker.py": "the same, written from the format's page alone",
     "bounds/pruning/relaxation/barrier.py": "one derivation: the Newton system and its elimination",
+    "bounds/gap/whole.py": "one layer judged, from its grid to what is proven",
     "bounds/joint/relaxation/barrier.py": "as in pruning, for levels and a price",
     "bounds/pruning/search/tree.py": "the outer search and its two phases share one state",
     "tests/bounds/test_bad_input.py": "one table of what is refused and how",
@@ -145,7 +144,9 @@ def long_signatures(path: Path) -> set[str]:
 
 
 def test_no_function_takes_more_parameters_than_a_reader_can_hold():
-    found = set().union(*(long_signatures(path) for path in MODULES.values()))
+    # A command's parameters are its options.
+    paths = [path for module, path in MODULES.items() if not module.startswith("bounds.cli")]
+    found = set().union(*map(long_signatures, paths))
     assert found - set(MORE_PARAMETERS) == set(), "group them, or argue an exception"
 
 

@@ -38,7 +38,7 @@ class Factor:
 
 
 @njit(cache=True, nogil=True)
-def search_order(inverse: Floats) -> Integers:
+def search_order(inverse: NDArray) -> Integers:
     """V-BLAST order: the search fixes first (last column) the input with the largest pivot."""
     n = inverse.shape[0]
     order = np.empty(n, np.int64)

@@ -75,7 +75,7 @@ def descend(gram: Floats, target: Floats, codes: Floats, lo: float, hi: float) -
         if not pair_move(gram, codes, gradient, lo, hi):
             break
     difference = codes - target
-    return difference @ (gram @ difference)
+    return np.dot(difference, gram @ difference)
 
 
 @njit(cache=True, nogil=True)

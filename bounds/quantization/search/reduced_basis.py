@@ -104,7 +104,7 @@ def shorten_column(r: Floats, columns: Integers, inverse: Integers, k: int, larg
 
 @njit(cache=True, nogil=True)
 def reduce_columns(
-    r: Floats, columns: Integers, inverse: Integers, delta: float, largest: int
+    r: NDArray, columns: Integers, inverse: Integers, delta: float, largest: int
 ) -> int:
     """LLL on the columns of upper triangular ``r`` (n, n), all three in place; changes made.
 
