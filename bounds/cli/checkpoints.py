@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from bounds.gap.checkpoints import JudgedCheckpoint
 
 ABOVE = 1
+WIDE = 180
 _LISTED = 8
 
 
@@ -67,6 +68,8 @@ def judge(
             time_limit=time_limit, progress=follow,
         )  # fmt: skip
     console = Console()
+    if not console.is_terminal:
+        console = Console(width=WIDE)  # a log has room for names
     console.print(table(found))
     for line in lines(found):
         console.print(line, highlight=False, soft_wrap=True)

@@ -30,6 +30,9 @@ def gap(
         str | None,
         typer.Option(help="For pruning: most nonzeros a channel and chunk, or own: as it has."),
     ] = None,
+    pattern: Annotated[
+        str | None, typer.Option(help="For pruning: 2:4, at most 2 nonzeros in every 4 inputs.")
+    ] = None,
     size: Annotated[int, typer.Option(help="Input features of a chunk.")] = 36,
     method: Annotated[str, typer.Option(help="See `layerbounds methods`.")] = "exact",
     time_limit: Annotated[float, typer.Option(help="Seconds a channel; inf for none.")] = 10.0,
@@ -83,6 +86,7 @@ def gap(
                 scale=_number(scale),
                 grid=asked,
                 keep=None if keep is None else _count(keep),
+                pattern=None if pattern is None else pattern_of(pattern),
                 size=size,
                 method=method,
                 time_limit=None if math.isinf(time_limit) else time_limit,
@@ -109,6 +113,16 @@ def _number(scale: str) -> str | float:
         return scale
 
 
+def pattern_of(text: str) -> tuple[int, int]:
+    """The two numbers of ``2:4``."""
+    from bounds.errors import ProblemError
+
+    most, colon, size = text.partition(":")
+    if not (colon and most.isdecimal() and size.isdecimal()):
+        raise ProblemError(f"--pattern takes N:M, such as 2:4, not {text!r}")
+    return int(most), int(size)
+
+
 def _count(keep: str) -> str | int:
     return int(keep) if keep.isdecimal() else keep
 
@@ -118,7 +132,7 @@ def _lines(layer: LayerDump, found: Gap) -> list[str]:
     import math
 
     from bounds.gap.judge import worst_channels
-    from bounds.problem.methods import QUANTIZATION
+    from bounds.problem.methods import JOINT, QUANTIZATION
 
     settled = ", ".join(f"{count} {status}" for status, count in found.statuses.items() if count)
     lines = [
@@ -138,6 +152,8 @@ def _lines(layer: LayerDump, found: Gap) -> list[str]:
         what = (
             "weights are not on the grid"
             if found.problem == QUANTIZATION
+            else "chunks of a channel keep more weights, or are off the grid"
+            if found.problem == JOINT
             else "chunks of a channel keep more weights"
         )
         lines.append(

@@ -263,10 +263,9 @@ def _one_size(
         raise ProblemError(f"give {wanted} for {problem}")
     if pattern is None:
         return None
-    most, colon, size = pattern.partition(":")
-    if not (colon and most.isdecimal() and size.isdecimal()):
-        raise ProblemError(f"--pattern takes N:M, such as 2:4, not {pattern!r}")
-    return int(most), int(size)
+    from bounds.cli.judging import pattern_of
+
+    return pattern_of(pattern)
 
 
 def _pick(

@@ -13,9 +13,10 @@ from bounds.errors import ProblemError
 from bounds.gap.steps import find_grid, infer_steps, to_codes
 from bounds.problem.constraint import Constraint
 from bounds.problem.grid import RULES, Grid, check_scale, choose_scale, integer_range
-from bounds.problem.methods import PRUNING, QUANTIZATION
+from bounds.problem.joint import Joint
+from bounds.problem.methods import JOINT, PRUNING, QUANTIZATION
 from bounds.problem.rule import GridRule
-from bounds.problem.sparsity import Sparse
+from bounds.problem.sparsity import Pattern, Sparse
 
 if TYPE_CHECKING:
     from layers.dump.file import Chunk
@@ -83,39 +84,91 @@ class Kept:
 
     most: int | None
     words: str
+    pattern: Pattern | None = None
     problem: str = PRUNING
 
     def judge(self, w: Floats, given: Floats, chunk: Chunk) -> Judgement:
         """Hold a chunk's ``given`` weights against it; ``w`` are the uncompressed ones."""
+        if self.pattern is not None:
+            self._check(chunk)
+            wrong = ~self.pattern.fits(given)
+            return given, wrong.astype(np.int64), [(np.arange(len(w)), self.pattern)]
         kept = (given != 0).sum(axis=1)
         most = kept if self.most is None else np.full(len(w), min(self.most, w.shape[1]))
         parts = [(np.flatnonzero(most == k), Sparse(int(k))) for k in np.unique(most)]
         return given, (kept > most).astype(np.int64), parts
 
+    def _check(self, chunk: Chunk) -> None:
+        assert self.pattern is not None
+        if chunk.features.start % self.pattern.size:
+            raise ProblemError(
+                f"chunks begin at input {chunk.features.start}, in the middle of "
+                f"{self.pattern.size} inputs; choose a chunk size that {self.pattern.size} divides"
+            )
 
-Demand = OneStep | OnGrid | Kept
+
+@dataclass(frozen=True)
+class Both:
+    """On a grid, and few enough nonzeros."""
+
+    grid: OneStep | OnGrid
+    kept: Kept
+    problem: str = JOINT
+
+    @property
+    def words(self) -> str:
+        """What is asked."""
+        return f"{self.grid.words}; {self.kept.words}"
+
+    def judge(self, w: Floats, given: Floats, chunk: Chunk) -> Judgement:
+        """Hold a chunk's ``given`` weights against it; ``w`` are the uncompressed ones."""
+        v, off, [(_, grid)] = self.grid.judge(w, given, chunk)
+        _, many, parts = self.kept.judge(w, v, chunk)
+        assert isinstance(grid, Grid)
+        joint = [
+            (where, Joint(grid.rows(where), few))  # type: ignore[arg-type]
+            for where, few in parts
+            if isinstance(few, Sparse | Pattern)
+        ]
+        return v, ((off > 0) | (many > 0)).astype(np.int64), joint
+
+
+Demand = OneStep | OnGrid | Kept | Both
 
 
 @dataclass(frozen=True)
 class Asked:
-    """What a user of ``gap`` wants the solution held against, one of bits, grid and keep."""
+    """What a user of ``gap`` wants the solution held against: a grid, few nonzeros, or both."""
 
     bits: int | None
     scale: str | ArrayLike
     grid: Grid | GridRule | str | None
     keep: int | str | None
+    pattern: tuple[int, int] | None = None
 
 
 def make_demand(asked: Asked, w: Floats, given: Floats, accuracy: float) -> Demand:
     """What the solution ``given`` for weights ``w`` (channels, n) is held against.
 
     Raises:
-        ProblemError: none or several of bits, grid and keep, or numbers out of range.
+        ProblemError: nothing, or bits and a grid, or keep and a pattern; numbers out of range.
     """
-    if sum(one is not None for one in (asked.bits, asked.grid, asked.keep)) != 1:
-        raise ProblemError("give either bits or a grid, for quantization, or keep, for pruning")
-    if asked.keep is not None:
-        return _kept(asked.keep)
+    grids, fews = (asked.bits, asked.grid), (asked.keep, asked.pattern)
+    counts = [sum(one is not None for one in some) for some in (grids, fews)]
+    if max(counts) != 1:
+        raise ProblemError(
+            "give either bits or a grid, for quantization, or keep or a pattern, for pruning; one "
+            "of each for weights that are both"
+        )
+    few = _kept(asked.keep, asked.pattern) if counts[1] else None
+    if not counts[0]:
+        assert few is not None
+        return few
+    on_grid = _gridded(asked, w, given, accuracy)
+    return on_grid if few is None else Both(on_grid, few)
+
+
+def _gridded(asked: Asked, w: Floats, given: Floats, accuracy: float) -> OneStep | OnGrid:
     if asked.grid is not None:
         return _on_grid(asked.grid, asked.scale, w, given, accuracy)
     assert asked.bits is not None
@@ -162,7 +215,10 @@ def _on_grid(
     return OnGrid(found, w.shape[1], accuracy, f"{found}, {told}.{remarks}".removesuffix("."))
 
 
-def _kept(keep: int | str) -> Kept:
+def _kept(keep: int | str | None, pattern: tuple[int, int] | None) -> Kept:
+    if pattern is not None:
+        allowed = Pattern(*pattern)
+        return Kept(None, f"{allowed} of every channel", allowed)
     if keep == OWN:
         return Kept(None, "as many nonzeros per channel in every chunk as the solution has")
     if isinstance(keep, bool) or not isinstance(keep, int | np.integer) or keep < 0:

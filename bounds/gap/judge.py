@@ -135,6 +135,7 @@ def gap(
     scale: str | ArrayLike = INFER,
     grid: Grid | GridRule | str | None = None,
     keep: int | str | None = None,
+    pattern: tuple[int, int] | None = None,
     size: int | None = 36,
     method: str = "exact",
     time_limit: float | None = DEFAULT_SECONDS,
@@ -158,6 +159,8 @@ def gap(
             ``"rule"``, chosen by it from the uncompressed weights.
         keep: for pruning: at most so many nonzeros per channel in every chunk, or ``"own"``: as
             many as the solution has there.
+        pattern: for pruning, instead: ``(2, 4)``, at most two nonzeros in every four inputs. With
+            bits or a grid, keep and pattern ask for both at once.
         size: input features of a chunk; None for all features of the layer at once.
         method: of ``quantization_range`` or ``pruning_range``.
         time_limit: seconds per channel; None for no limit.
@@ -166,7 +169,7 @@ def gap(
         progress: told how many problems of one channel and chunk are done, and of how many.
 
     Raises:
-        ProblemError: none or several of bits, grid and keep, weights that are not the layer's, an
+        ProblemError: nothing asked, or too much, weights that are not the layer's, an
             unknown rounding or one that the layer's own weights do not fit, limits out of range.
         MethodError: an unknown method, or one that needs a package that is not installed.
         SolverError: an error below the bound, which would refute the bound; or SCIP (method
@@ -178,7 +181,7 @@ def gap(
     given, accuracy = np.array(stored.values, np.float64), stored.accuracy
     Limits(time_limit)  # refused before anything is solved
     original = round_weights(np.array(layer.weights, np.float64), rounding)
-    demand = make_demand(Asked(bits, scale, grid, keep), original, given, accuracy)
+    demand = make_demand(Asked(bits, scale, grid, keep, pattern), original, given, accuracy)
     chunks = layer.chunks(size)
     solved, asked = np.zeros(layer.channels, np.int64), np.zeros(layer.channels, np.int64)
     for chunk in chunks:

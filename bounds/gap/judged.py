@@ -53,7 +53,7 @@ class JudgedLayer:
 
     Attributes:
         layer, source: names of the layer and the network.
-        kind: ``quantization``, ``pruning``; ``unchanged``; or ``unknown`` where no grid
+        kind: ``quantization``, ``pruning``, ``joint``; ``unchanged``; or ``unknown`` where no grid
             or pattern fits.
         said: what the file says it is.
         demand: what it was held against, in words.

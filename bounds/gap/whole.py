@@ -20,15 +20,17 @@ from bounds.errors import LayerboundsError, MethodError, ProblemError
 from bounds.gap.formats.weights import Weights
 from bounds.gap.judged import UNCHANGED, UNKNOWN, JudgedLayer, Sample
 from bounds.gap.look import Look, grid_words, look
-from bounds.layer.volume import volume_bound
+from bounds.layer.volume import volume_of
 from bounds.linalg.forms import form
 from bounds.problem.answer import answer
 from bounds.problem.attempt import Options
 from bounds.problem.constraint import Constraint
 from bounds.problem.gram import Problem, check_problem
 from bounds.problem.grid import Grid
+from bounds.problem.joint import Joint
 from bounds.problem.limits import Limits
-from bounds.problem.methods import PRUNING, QUANTIZATION, methods
+from bounds.problem.methods import JOINT, PRUNING, QUANTIZATION, methods
+from bounds.problem.range import Range
 from bounds.problem.sparsity import Pattern, Sparse
 from bounds.problem.storage import VALUE_BITS, mask_bits
 from layers.dump.layout import PLAIN, to_rows
@@ -43,13 +45,11 @@ Ints = NDArray[np.int64]
 CHANNELS = 32
 SEARCHED = 36
 SECONDS = 2.0
-WIDEST = {"sdp-shared": 8192, "sdp": 256, "perspective": 256}
-#: What is run: a quick method, and bounds in order of preference.
-QUICK = {QUANTIZATION: "gptq", PRUNING: "magnitude-ls"}
-BOUNDS = {
-    QUANTIZATION: ("sdp-shared", "sdp"), PRUNING: ("perspective",)
-}  # fmt: skip
-STRONG = {QUANTIZATION: ("descent",), PRUNING: ("obs", "swap")}
+WIDEST = {"sdp-shared": 8192, "sdp": 256, "perspective": 256, "dual": 128}
+#: What is run: a quick method, methods that try harder, and bounds in order of preference.
+QUICK = {QUANTIZATION: "gptq", PRUNING: "magnitude-ls", JOINT: "obr"}
+STRONG = {QUANTIZATION: ("descent",), PRUNING: ("obs", "swap"), JOINT: ("descent",)}
+BOUNDS = {QUANTIZATION: ("sdp-shared", "sdp"), PRUNING: ("perspective",), JOINT: ("dual",)}
 #: Inputs beyond which the strong methods are left out.
 STRONG_WIDEST = 256
 #: Share of the mean Gram diagonal that the table's GPTQ adds.
@@ -214,9 +214,11 @@ def _held(w: Floats, given: Floats, weights: Weights) -> _Held | Look:
     gone = (placed == 0) & (grid.values(grid.codes(target)) != 0)
     if pattern is None and gone.mean() < PRUNED_SHARE:
         return _Held(QUANTIZATION, words or grid_words(grid), stored, values, grid)
-    # Judged on its grid: what no weights on it can beat, no sparse ones can.
     bits = density * grid.bits + _mask(density, pattern) + stored - grid.bits
-    return _Held(QUANTIZATION, f"{words}; {1 - density:.0%} pruned", bits, values, grid, pattern)
+    words = f"{words}; {1 - density:.0%} pruned"
+    # A pruned weight has to be a level; where zero is none, what the grid alone bounds is bounded.
+    zero = np.isin(grid.zeros(channels, features), grid.levels).all()
+    return _Held(JOINT if zero else QUANTIZATION, words, bits, values, grid, pattern)
 
 
 def _mask(density: float, pattern: tuple[int, int] | None) -> float:
@@ -250,12 +252,15 @@ def _plain(held: _Held, parts: Sequence[_Part]) -> tuple[float, float]:
     error, equal, count = 0.0, 0, 0
     for part in parts:
         w = part.problem.weights
-        if held.grid is not None:
+        if held.grid is not None and held.kind == QUANTIZATION:
             grid = held.grid.rows(part.channels)
             rounded = grid.values(grid.codes(w))
             equal += int((grid.codes(part.given) == grid.codes(w)).sum())
         else:
             rounded = _largest(w, part.given, held)
+            if held.grid is not None:
+                grid = held.grid.rows(part.channels)
+                rounded = np.where(rounded != 0, grid.values(grid.codes(w)), 0.0)
             equal += int((rounded == part.given).sum())
         error += float(np.maximum(form(part.problem.gram, rounded - w), 0).sum())
         count += w.size
@@ -316,16 +321,21 @@ def _constraints(held: _Held, part: _Part, inside: Ints) -> list[tuple[Ints, Con
     """Channels (of the layer) with the constraint each of them has to fulfil."""
     if not inside.size:
         return []
-    if held.grid is not None:
-        return [(inside, held.grid.rows(inside))]  # type: ignore[arg-type]
+    grid = None if held.grid is None else held.grid.rows(inside)  # type: ignore[arg-type]
+    if held.kind == QUANTIZATION:
+        assert grid is not None
+        return [(inside, grid)]
     local = inside - part.channels.start
     if held.pattern is not None:
-        return [(inside, Pattern(*held.pattern))]
+        pattern = Pattern(*held.pattern)
+        return [(inside, pattern if grid is None else Joint(grid, pattern))]
     counts = (part.given[local] != 0).sum(axis=1)
     found: list[tuple[Ints, Constraint]] = []
     for keep in np.unique(counts):
         which = np.flatnonzero(counts == keep)
-        found.append((inside[which], Sparse(int(keep))))
+        few = Sparse(int(keep))
+        one = few if grid is None else Joint(grid.rows(which), few)  # type: ignore[arg-type]
+        found.append((inside[which], one))
     return found
 
 
@@ -347,18 +357,16 @@ def _attempts(
         tried += [_upper(problem, constraint, name, options, notes) for name in STRONG[kind]]
     method = ""
     wanted = ("exact",) if features <= SEARCHED else BOUNDS[kind]
-    for name in wanted:
-        if name not in methods(kind) or features > WIDEST.get(name, features):
-            continue
-        try:
-            found = answer(problem, constraint, name, options)
-        except MethodError as error_:
-            notes[f"no bound: {error_}."] = None
-            continue
-        tried.append(found.upper)
-        lower, method = found.lower, name
-        notes.update(dict.fromkeys(found.notes))
-        break
+    for name in (name for name in wanted if features <= WIDEST.get(name, features)):
+        found = _answer(problem, constraint, name, options, notes)
+        if found is not None:
+            tried.append(found.upper)
+            lower, method = found.lower, name
+            break
+    if not method and isinstance(constraint, Joint):
+        # What no weights on the grid can beat, no sparse ones can.
+        found = _answer(problem, constraint.grid, "sdp-shared", options, notes)
+        lower, method = (lower, "") if found is None else (found.lower, "sdp-shared")
     for one in tried:
         if one is not None:
             best = np.minimum(best, one)
@@ -373,33 +381,36 @@ def _upper(
     options: Options,
     notes: dict[str, None],
 ) -> Floats | None:
+    found = _answer(problem, constraint, method, options, notes)
+    return None if found is None else found.upper
+
+
+def _answer(
+    problem: Problem,
+    constraint: Constraint,
+    method: str,
+    options: Options,
+    notes: dict[str, None],
+) -> Range | None:
     if method not in methods(constraint.kind):
         return None
     try:
-        return answer(problem, constraint, method, options).upper
+        found = answer(problem, constraint, method, options)
     except MethodError as error:
         notes[f"{method} was left out: {error}."] = None
         return None
+    notes.update(dict.fromkeys(found.notes))
+    return found
 
 
 def _volume(held: _Held, parts: Sequence[_Part]) -> float:
-    """The volume bound of the layer's uniform grid, 0 for other grids and for pruning.
-
-    Only the logarithms of steps enter it, summed: groups count as their geometric mean.
-    """
-    if held.kind != QUANTIZATION or held.grid is None or not held.grid.uniform_levels:
+    """The volume bound of the layer's uniform grid, 0 for other grids and for pruning."""
+    if held.kind == PRUNING or held.grid is None or not held.grid.uniform_levels:
         return 0.0
     total = 0.0
     for part in parts:
-        live = part.problem.live
-        if not live.any():
-            continue
         grid = held.grid.rows(part.channels)
-        steps = grid.steps(*part.problem.weights.shape)[:, live]
-        scale = np.exp(np.log(steps).mean(axis=1))
-        total += volume_bound(
-            part.problem.gram, part.problem.weights, scale=scale, failure=1e-9 / len(parts)
-        ).lower
+        total += volume_of(part.problem, grid, failure=1e-9 / len(parts)).lower
     return total
 
 

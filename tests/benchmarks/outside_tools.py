@@ -11,7 +11,7 @@ import sys
 from collections.abc import Callable
 from importlib import import_module
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import torch
@@ -70,7 +70,7 @@ def _quanto(dumps: list[LayerDump], out: Path, optimizer: str) -> None:
     quanto.freeze(net)
     tensors = {
         f"{name}.weight": module.weight.dequantize().contiguous()
-        for name, module in net.named_modules()
+        for name, module in cast("dict[str, Any]", dict(net.named_modules())).items()
         if hasattr(module, "weight") and hasattr(module.weight, "dequantize")
     }
     save_file(tensors, out)
@@ -95,15 +95,16 @@ def torchao(dumps: list[LayerDump], out: Path) -> None:
     for dump in fitting:
         linear = nn.Linear(dump.features, dump.channels, bias=False)
         with torch.no_grad():
-            linear.weight.copy_(torch.from_numpy(dump.weights))
+            linear.get_parameter("weight").copy_(torch.from_numpy(dump.weights))
         net.add_module(dump.layer.replace(".", "/"), linear)
     config = api.IntxWeightOnlyConfig(
-        weight_dtype=torch.int4, granularity=granularity.PerGroup(GROUP)
+        weight_dtype=getattr(torch, "int4"),  # noqa: B009
+        granularity=granularity.PerGroup(GROUP),
     )
     api.quantize_(net, config)
     tensors = {
         f"{name.replace('/', '.')}.weight": module.weight.dequantize().detach().contiguous()
-        for name, module in net.named_children()
+        for name, module in cast("dict[str, Any]", dict(net.named_children())).items()
     }
     save_file(tensors, out)
 

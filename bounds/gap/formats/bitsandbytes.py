@@ -7,7 +7,7 @@ belongs to several rows; groups are then as wide as the greatest common divisor.
 from __future__ import annotations
 
 import json
-from math import gcd, prod
+from math import ceil, gcd, prod
 
 import numpy as np
 
@@ -58,7 +58,7 @@ def read(tensors: Tensors, name: str) -> Weights:
     # Two codes of FP4 are zero.
     grid = Grid.codebook(
         np.unique(book), step, None if size == features else size, bits=4, name=kind,
-        step_bits=8 if "nested_offset" in state else 32,
+        step_bits=ceil((8 if "nested_offset" in state else 32) * size / block),
     )  # fmt: skip
     nested = ", block sizes quantized too" if "nested_offset" in state else ""
     said = f"bitsandbytes {kind}, blocks of {block}{nested}"

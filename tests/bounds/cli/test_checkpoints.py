@@ -43,7 +43,7 @@ def test_the_command(cli, checkpoint, dumps, tmp_path):
     code, out, _ = cli(
         "judge", checkpoint, "--dumps", dumps, "--channels", 3, "--json", record, "--html", page
     )
-    assert code == 0 and "int4, a step a" in out and "rounded to nearest" in out
+    assert code == 0 and "int4 in groups of 16" in out and "rounded to nearest" in out
     assert "2:4 sparse" in out and "no dump of: model.head" in out and "as the original" in out
     read = json.loads(record.read_text())
     assert read["layers"][0]["loss"] > 0 and read["without_dump"] == ["model.head"]

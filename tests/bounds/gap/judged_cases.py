@@ -67,7 +67,7 @@ def write_dumps(folder: Path) -> Path:
 def write_checkpoint(path: Path) -> Path:
     """The first layer rounded, the second pruned, the third as it was; and one without a dump."""
     tensors = {
-        "model.net.one.weight": rounded(network_layer(NAMES[0]), "int4-channel").astype(np.float32),
+        "model.net.one.weight": rounded(network_layer(NAMES[0]), "int4-g16").astype(np.float32),
         "model.net.two.weight": pruned(network_layer(NAMES[1]), (2, 4)).astype(np.float32),
         "model.net.three.weight": network_layer(NAMES[2]).weights,
         "model.head.weight": np.zeros((2, 3), np.float32),

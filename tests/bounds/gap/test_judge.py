@@ -14,6 +14,7 @@ from safetensors.torch import save_file as save_torch
 
 from bounds import Grid, GridRule, pruning_range, quantization_range
 from bounds.errors import Interrupted, MethodError, ProblemError, SolverError
+from bounds.gap.demand import OWN
 from bounds.gap.files import read_weights
 from bounds.gap.judge import distance, gap, worst_channels
 from bounds.gap.steps import infer_steps, to_codes
@@ -407,3 +408,30 @@ def test_refusals_of_grids(head):
     for wrong, message in wrongs:
         with pytest.raises(ProblemError, match=message):
             gap(head, weights, **wrong)
+
+
+def test_patterns_and_both_at_once():
+    """The largest two of every four inputs, alone and on a grid, against the solvers."""
+    rng = np.random.default_rng(4)
+    inputs, w = rng.normal(size=(60, 8)), rng.normal(size=(3, 8)).astype(np.float32)
+    gram = inputs.T @ inputs
+    dump = dump_of(w, (gram + gram.T) / 2)
+    ranks = np.argsort(np.argsort(-np.abs(w).reshape(3, 2, 4), axis=2), axis=2)
+    given = np.where(ranks < 2, w.reshape(3, 2, 4), 0).reshape(3, 8).astype(float)
+    found = gap(dump, given, pattern=(2, 4))
+    known = pruning_range(dump.gram_blocks[0][0], w, pattern=(2, 4))
+    assert found.fits.all() and found.problem == "pruning"
+    np.testing.assert_allclose(found.lower, known.lower, rtol=1e-6)
+    on_grid = 0.25 * np.clip(np.rint(given / 0.25), -8, 7)
+    both = gap(dump, on_grid, bits=4, scale=0.25, pattern=(2, 4))
+    assert both.fits.all() and both.problem == "joint" and both.gap > 0
+    assert (both.lower >= found.lower * (1 - 1e-9)).all(), "a grid can only make it worse"
+    few = gap(dump, on_grid, bits=4, scale=0.25, keep=OWN)
+    assert few.fits.all() and (few.lower <= both.lower * (1 + 1e-9)).all()
+    dense = gap(dump, 0.25 * np.clip(np.rint(w / 0.25), -8, 7), bits=4, scale=0.25, pattern=(2, 4))
+    assert not dense.fits.all() and dense.misfits == 3
+    with pytest.raises(ProblemError, match="in the middle of 4 inputs"):
+        gap(dump, given, pattern=(2, 4), size=6)
+    for wrong in ({}, {"keep": 2, "pattern": (2, 4)}, {"bits": 4, "grid": "infer"}):
+        with pytest.raises(ProblemError, match="give either"):
+            gap(dump, given, **wrong)

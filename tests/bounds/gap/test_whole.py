@@ -101,11 +101,16 @@ def test_pruned_layers():
     assert interval is not None and interval[0] <= some.loss <= interval[1]
 
 
-def test_both_are_bounded_by_the_grid_alone():
+def test_both_at_once():
     v = pruned(DUMP, (2, 4))
     v = 0.25 * np.clip(np.rint(v / 0.25), -8, 7)
     found = judge_layer(DUMP, as_weights(v), channels=2)
-    assert found.density < 0.6 and found.bits < 4 and "both: int4" in found.demand
+    assert (
+        found.kind == "joint"
+        and found.density < 0.6
+        and found.bits < 4
+        and "both: int4" in found.demand
+    )
     assert found.sample is not None and (found.sample.lower <= found.sample.error).all()
 
 

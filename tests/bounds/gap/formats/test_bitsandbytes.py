@@ -38,6 +38,11 @@ def test_packed_here(tmp_path, features):
         assert found.grid is not None and found.grid.group_size == 1
     found = checkpoint.read("l")
     assert np.array_equal(found.values, w) and "nf4, blocks of 64" in found.said
+    assert found.grid is not None
+    true = 4 + 32 / 64
+    assert found.grid.bits_a_weight(features, "stored", 10) == pytest.approx(true, abs=0.51)
+    if features % 32 == 0:
+        assert found.grid.bits_a_weight(features, "stored", 10) == true
     assert found.grid is not None and found.grid.fits(w).all()
 
 
