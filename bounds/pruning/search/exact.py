@@ -36,21 +36,18 @@ from bounds.pruning.box import box_lower, box_refit, inside
 from bounds.pruning.heuristics.swap import swap
 from bounds.pruning.reduced import Ints, Mask, ReducedProblem
 from bounds.pruning.refit import reduced_upper, refit, support_lower
-from bounds.pruning.relaxation.barrier import Multipliers, Subproblem, start_cone
+from bounds.pruning.relaxation.dual import Multipliers, Subproblem, start_cone
 from bounds.pruning.relaxation.perspective import Dual, original_dual, proven_multipliers
 from bounds.pruning.relaxation.start import start_diagonal
 from bounds.pruning.search.dive import Incumbent
+from bounds.pruning.search.pool import ROOT_STEPS, Nodes, doubled, new_nodes
+from bounds.pruning.search.subproblem import settle
 from bounds.pruning.search.tree import (
-    ROOT_STEPS,
     Allowance,
     Channel,
-    Nodes,
     Workspace,
-    doubled,
-    new_nodes,
     new_workspace,
     process_nodes,
-    settle,
 )
 
 #: Complete supports within the margin of the incumbent that are re-evaluated.
