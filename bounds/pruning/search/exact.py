@@ -168,13 +168,15 @@ def exact(
         news = [_without(searches[c].leaves, masks[c]) for c in channels]
         where = np.repeat(channels, [len(part) for part in news])
         supports, fits = np.vstack(news), np.zeros((0, reduced.size))
+        errors = np.zeros(0)
         if len(supports) > 0:
             fits = refit(reduced, supports, where)
+            errors = reduced_upper(reduced, fits, where)
         supports, fits = np.vstack((masks[channels], supports)), np.vstack((first[channels], fits))
         where = np.concatenate((channels, where))
         bounds = support_lower(reduced, supports, fits, where)
         # Within the margin the kernel's order means nothing: the attained errors decide.
-        errors = reduced_upper(reduced, fits, where)
+        errors = np.concatenate((start[channels], errors))
         for c in channels:
             own = where == c
             search, best = searches[c], int(np.argmin(errors[own]))
