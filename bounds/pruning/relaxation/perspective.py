@@ -21,14 +21,8 @@ from bounds.linalg.definite import eigenvalue_lower_bound
 from bounds.linalg.forms import form, rounding_factor
 from bounds.problem.gram import Floats
 from bounds.pruning.reduced import Ints, ReducedProblem
-from bounds.pruning.relaxation.barrier import (
-    Inverse,
-    Multipliers,
-    Stop,
-    Subproblem,
-    maximise_dual,
-    start_cone,
-)
+from bounds.pruning.relaxation.barrier import Stop, maximise_dual
+from bounds.pruning.relaxation.dual import Inverse, Multipliers, Subproblem, start_cone
 
 #: Relative duality gap at which the barrier stops: 4e-5 dB.
 ACCURACY = 1e-5

@@ -29,14 +29,8 @@ from bounds.linalg.definite import eigenvalue_lower_bound
 from bounds.linalg.forms import rounding_factor
 from bounds.problem.gram import Floats
 from bounds.pruning.reduced import ReducedProblem
-from bounds.pruning.relaxation.barrier import (
-    Inverse,
-    Multipliers,
-    Stop,
-    Subproblem,
-    maximise_dual,
-    start_cone,
-)
+from bounds.pruning.relaxation.barrier import Stop, maximise_dual
+from bounds.pruning.relaxation.dual import Inverse, Multipliers, Subproblem, start_cone
 from bounds.pruning.relaxation.perspective import FLOOR, largest_ratios
 from bounds.pruning.relaxation.start import start_diagonal
 

@@ -36,21 +36,18 @@ from bounds.pruning.box import box_lower, box_refit, inside
 from bounds.pruning.heuristics.swap import swap
 from bounds.pruning.reduced import Ints, Mask, ReducedProblem
 from bounds.pruning.refit import reduced_upper, refit, support_lower
-from bounds.pruning.relaxation.barrier import Multipliers, Subproblem, start_cone
+from bounds.pruning.relaxation.dual import Multipliers, Subproblem, start_cone
 from bounds.pruning.relaxation.perspective import Dual, original_dual, proven_multipliers
 from bounds.pruning.relaxation.start import start_diagonal
 from bounds.pruning.search.dive import Incumbent
+from bounds.pruning.search.pool import ROOT_STEPS, Nodes, doubled, new_nodes
+from bounds.pruning.search.subproblem import settle
 from bounds.pruning.search.tree import (
-    ROOT_STEPS,
     Allowance,
     Channel,
-    Nodes,
     Workspace,
-    doubled,
-    new_nodes,
     new_workspace,
     process_nodes,
-    settle,
 )
 
 #: Complete supports within the margin of the incumbent that are re-evaluated.
@@ -171,13 +168,15 @@ def exact(
         news = [_without(searches[c].leaves, masks[c]) for c in channels]
         where = np.repeat(channels, [len(part) for part in news])
         supports, fits = np.vstack(news), np.zeros((0, reduced.size))
+        errors = np.zeros(0)
         if len(supports) > 0:
             fits = refit(reduced, supports, where)
+            errors = reduced_upper(reduced, fits, where)
         supports, fits = np.vstack((masks[channels], supports)), np.vstack((first[channels], fits))
         where = np.concatenate((channels, where))
         bounds = support_lower(reduced, supports, fits, where)
         # Within the margin the kernel's order means nothing: the attained errors decide.
-        errors = reduced_upper(reduced, fits, where)
+        errors = np.concatenate((start[channels], errors))
         for c in channels:
             own = where == c
             search, best = searches[c], int(np.argmin(errors[own]))

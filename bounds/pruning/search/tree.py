@@ -21,26 +21,17 @@ from typing import NamedTuple
 import numpy as np
 from numba import njit
 
-from bounds.linalg.ldl import factor_definite, solve_factored
 from bounds.problem.gram import Floats
 from bounds.pruning.reduced import Ints
-from bounds.pruning.relaxation.barrier import (
-    Inverse,
-    Multipliers,
-    Stop,
-    Subproblem,
-    maximise_dual,
-    start_cone,
-)
+from bounds.pruning.relaxation.barrier import Stop, maximise_dual
+from bounds.pruning.relaxation.dual import Inverse, Multipliers, Subproblem, start_cone
 from bounds.pruning.search.dive import Incumbent, Second, dive, record
-from bounds.pruning.search.node import KEPT, NONE, OPEN, REMOVED, Stack
+from bounds.pruning.search.node import KEPT, NONE, REMOVED, Stack
+from bounds.pruning.search.pool import STEPS, Nodes, copy_node, new_nodes, take_best
+from bounds.pruning.search.subproblem import forced, reduce_node
 
 #: Part of the missing bound that the barrier may still hide when a node is judged.
 PRECISION = 0.3
-#: Newton steps per node, and at the root. Few: a dive closes a node by a loose dual sooner than
-#: more steps would. With 3 at the root instead of the 15 to 24 to convergence, real 36-wide layers
-#: take half the time; with 2 elsewhere instead of 10, and longer dives, 64-wide ones do.
-STEPS, ROOT_STEPS = 2, 3
 #: Nodes that a dive may visit with its dual held fixed before it hands its leftovers back.
 DIVE_NODES = 2000
 #: Tries to find feasible multipliers where rounding made the inherited ones infeasible: D is halved
@@ -64,23 +55,6 @@ class Channel(NamedTuple):
     capacity: Ints
     eigen: float
     floor: float
-
-
-class Nodes(NamedTuple):
-    """Open nodes: decisions ``state``, multipliers ``p``, ``d``, ``tau`` (pool, M), ``t``.
-
-    ``t`` (pool, groups); ``mu`` (pool,): barrier weight to go on from; ``bound`` (pool,): proven of
-    the parent; ``steps`` (pool,): Newton steps that the node may take.
-    """
-
-    state: Ints
-    p: Floats
-    d: Floats
-    tau: Floats
-    t: Floats
-    mu: Floats
-    bound: Floats
-    steps: Ints
 
 
 class Workspace(NamedTuple):
@@ -109,187 +83,6 @@ class Allowance(NamedTuple):
     work: float
     nodes: int
     may_grow: bool
-
-
-@njit(cache=True, nogil=True)
-def reduce_node(
-    gram: Floats, weights: Floats, state: Ints, s: Floats, w: Floats, position: Ints
-) -> tuple[int, float]:
-    """The subproblem ``e + (v-w)^T S (v-w)`` of a node in its m open inputs.
-
-    Args:
-        gram: (M, M), weights: (M,), state: (M,) decisions.
-        s: (M, M), w: (M,), position: (M,): filled with S (upper triangle), w and the open inputs.
-
-    Returns:
-        (m, e).
-    """
-    full = weights.size
-    order = np.empty(full, np.int64)
-    kept = 0
-    for i in range(full):
-        if state[i] == KEPT:
-            order[kept] = i
-            kept += 1
-    m = 0
-    for i in range(full):
-        if state[i] == OPEN:
-            order[kept + m] = i
-            position[m] = i
-            m += 1
-    size = kept + m
-    b = np.empty((size, size))
-    g = np.zeros(size)
-    e = 0.0
-    for i in range(size):
-        row = gram[order[i]]
-        out = b[i]
-        for j in range(i, size):
-            out[j] = row[order[j]]
-    for r in range(full):
-        if state[r] == REMOVED:
-            row = gram[r]
-            for i in range(size):
-                g[i] += row[order[i]] * weights[r]
-            for j in range(full):
-                if state[j] == REMOVED:
-                    e += row[j] * weights[r] * weights[j]
-    for k in range(kept):
-        row = b[k]
-        pivot = row[k]
-        share = g[k] / pivot
-        e -= share * g[k]
-        for i in range(k + 1, size):
-            factor = row[i] / pivot
-            out = b[i]
-            for j in range(i, size):
-                out[j] -= factor * row[j]
-            g[i] -= share * row[i]
-    x = np.empty(m)
-    c = np.empty((m, m))
-    for i in range(m):
-        x[i] = g[kept + i]
-        for j in range(i, m):
-            s[i, j] = b[kept + i, kept + j]
-            c[i, j] = s[i, j]
-    factor_definite(c, m)
-    solve_factored(c, x, m)
-    for i in range(m):
-        e -= g[kept + i] * x[i]
-        w[i] = weights[position[i]] + x[i]
-    return m, e
-
-
-@njit(cache=True, nogil=True)
-def settle(gram: Floats, weights: Floats, removal: Floats, start: Floats) -> tuple[Ints, Floats]:
-    """The decisions that searches of all channels start from, and the energy they leave open.
-
-    Inputs too dear to remove for a cost below ``start`` (channels,) are kept.
-
-    Args:
-        gram: (M, M), weights: (channels, M), start: (channels,) attained errors.
-        removal: (M,) upper bounds on ``(G^-1)_ii``.
-
-    Returns:
-        (states (channels, M), energies (channels,)).
-    """
-    channels, full = weights.shape
-    state = np.zeros((channels, full), np.int64)
-    energy = np.zeros(channels)
-    s, w = np.empty((full, full)), np.empty(full)
-    position = np.empty(full, np.int64)
-    for c in range(channels):
-        for i in range(full):
-            if weights[c, i] * weights[c, i] > removal[i] * start[c] * (1.0 + 1e-6):
-                state[c, i] = KEPT
-        m, _ = reduce_node(gram, weights[c], state[c], s, w, position)
-        total = 0.0
-        for i in range(m):
-            total += s[i, i] * w[i] * w[i]
-            for j in range(i + 1, m):
-                total += 2.0 * s[i, j] * w[i] * w[j]
-        energy[c] = max(total, 0.0)
-    return state, energy
-
-
-@njit(cache=True, nogil=True)
-def forced(state: Ints, group: Ints, capacity: Ints) -> bool:
-    """Settle groups that have room for all or for none; False if a group holds too many."""
-    for g in range(capacity.size):
-        kept = 0
-        opened = 0
-        for i in range(state.size):
-            if group[i] == g:
-                if state[i] == KEPT:
-                    kept += 1
-                elif state[i] == OPEN:
-                    opened += 1
-        if kept > capacity[g]:
-            return False
-        if opened > 0 and (kept == capacity[g] or kept + opened <= capacity[g]):
-            fate = REMOVED if kept == capacity[g] else KEPT
-            for i in range(state.size):
-                if group[i] == g and state[i] == OPEN:
-                    state[i] = fate
-    return True
-
-
-@njit(cache=True, nogil=True)
-def new_nodes(pool: int, size: int, groups: int) -> Nodes:
-    """Arrays for ``pool`` nodes of ``size`` inputs."""
-    return Nodes(
-        state=np.zeros((pool, size), np.int64),
-        p=np.zeros((pool, size)),
-        d=np.zeros((pool, size)),
-        tau=np.zeros((pool, size)),
-        t=np.zeros((pool, groups)),
-        mu=np.zeros(pool),
-        bound=np.zeros(pool),
-        steps=np.full(pool, STEPS),
-    )
-
-
-@njit(cache=True, nogil=True)
-def copy_node(source: Nodes, i: int, target: Nodes, j: int) -> None:
-    """Node i of ``source`` as node j of ``target``."""
-    target.state[j] = source.state[i]
-    target.p[j] = source.p[i]
-    target.d[j] = source.d[i]
-    target.tau[j] = source.tau[i]
-    target.t[j] = source.t[i]
-    target.mu[j] = source.mu[i]
-    target.bound[j] = source.bound[i]
-    target.steps[j] = source.steps[i]
-
-
-@njit(cache=True, nogil=True)
-def doubled(nodes: Nodes) -> Nodes:
-    """The same nodes in arrays of twice the size."""
-    pool = nodes.bound.size
-    larger = new_nodes(2 * pool, nodes.state.shape[1], nodes.t.shape[1])
-    for i in range(pool):
-        copy_node(nodes, i, larger, i)
-    return larger
-
-
-@njit(cache=True, nogil=True)
-def take_best(opened: Nodes, top: int, node: Nodes) -> None:
-    """Move one of ``top`` open nodes to ``node``; the last one takes its place.
-
-    Best first; when the store is nearly full, the node closest to being closed.
-    """
-    bound = opened.bound
-    choice = 0
-    if top < bound.size - 2:
-        for i in range(1, top):
-            if bound[i] < bound[choice]:
-                choice = i
-    else:
-        for i in range(1, top):
-            if bound[i] > bound[choice]:
-                choice = i
-    copy_node(opened, choice, node, 0)
-    copy_node(opened, top - 1, opened, choice)
 
 
 @njit(cache=True, nogil=True)

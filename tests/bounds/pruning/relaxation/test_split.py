@@ -13,7 +13,7 @@ from bounds.problem.sparsity import Sparse
 from bounds.pruning.heuristics.swap import swap
 from bounds.pruning.reduced import reduce_problem
 from bounds.pruning.refit import reduced_upper, refit
-from bounds.pruning.relaxation.barrier import Multipliers
+from bounds.pruning.relaxation.dual import Multipliers
 from bounds.pruning.relaxation.perspective import proven_multipliers, verified_value
 from bounds.pruning.relaxation.split import (
     APART,
