@@ -50,7 +50,7 @@ def render(rows: Iterable[Row]) -> Group:
 FORMATS_TITLE = "SNR in dB on grids chosen in the whole layer (errors summed over its chunks)"
 FORMATS_KEY = (
     "bits: true bits a weight, steps and zero points counted. best: by any method; bound: proven.\n"
-    "beats: the grids that are proven worse, whatever weights are found on them."
+    "beats: numbers of the grids that are proven worse, whatever weights are found on them."
 )
 
 
@@ -70,17 +70,21 @@ def render_formats(rows: Iterable[Row]) -> Group:
         chunks = f"{first.chunks} chunks" if first.chunks > 1 else f"{first.features} inputs"
         parts.append(Text(f"{' '.join(place)}, {chunks}", style="bold"))
         table = Table(box=box.SIMPLE_HEAD, show_edge=False, padding=(0, 1, 0, 0))
+        table.add_column("", justify="right")
         table.add_column("grid", no_wrap=True)
         for heading in ("bits", *methods, "best", "bound", "exact"):
             table.add_column(heading, justify="right")
         table.add_column("beats")
+        places = {one.grid: number for number, one in enumerate(found, 1)}
         for one in found:
             numbers = [one.snr_of(m) if m in one.attained else math.nan for m in methods]
             numbers += [one.known.snr_attained, one.known.snr_bound]
-            beats = ", ".join(b for a, b in better[place] if a == one.grid)
+            beats = " ".join(str(places[b]) for a, b in better[place] if a == one.grid)
             settled = f"{one.known.exact}/{one.known.channels}"
             cells = [f"{number:.2f}" for number in numbers]
-            table.add_row(one.grid, f"{one.bits:.3f}", *cells, settled, beats)
+            table.add_row(
+                str(places[one.grid]), one.grid, f"{one.bits:.3f}", *cells, settled, beats
+            )
         parts += [table, Text()]
     told = "\n".join(statement(results))
     return Group(*parts, Text(told), Text(FORMATS_KEY, style="dim"))

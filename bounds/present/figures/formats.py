@@ -15,7 +15,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from bounds.errors import StudyError
-from bounds.present.figures.legends import add_legend
+from bounds.present.figures.legends import add_legend, wrap
 from bounds.present.figures.style import (
     METHOD_COLOURS,
     METHOD_MARKERS,
@@ -72,7 +72,7 @@ def format_panel(
                 )
         top = max(low, high) if math.isfinite(high) else low + 1.5
         ax.annotate(
-            one.grid, (x, top), (0, 3), textcoords="offset points", rotation=90,
+            _names(results)[one.grid], (x, top), (0, 3), textcoords="offset points", rotation=90,
             ha="center", va="bottom", fontsize=5.5,
         )  # fmt: skip
     ax.margins(x=0.08)
@@ -108,7 +108,10 @@ def format_figure(rows: Iterable[Row], *, width: str = "text") -> Figure:
             ax.set_title(f"{clip(source, letters)}\n{clip(shorten(layer, letters), letters)}")
         for ax in axes[len(layers) :]:
             ax.remove()
-        figure.supxlabel("true bits a weight, steps and zero points counted", fontsize=7.5)
+        words = "true bits a weight, steps and zero points counted"
+        if all("-mse" in one.grid for one in results):
+            words += "; steps by MSE search"
+        figure.supxlabel(wrap(words, inches, 7.5), fontsize=7.5)
         figure.supylabel("SNR, dB", fontsize=7.5)
         handles = [
             Line2D([], [], color="0.25", linewidth=2.2, label="open, up to the proven bound"),
@@ -133,7 +136,14 @@ def _methods(results: Sequence[FormatResult]) -> list[str]:
 
 def _letters(results: Sequence[FormatResult]) -> float:
     """Inches that the longest name takes."""
-    return _LETTER * max(len(one.grid) for one in results) + 0.08
+    return _LETTER * max(map(len, _names(results).values())) + 0.08
+
+
+def _names(results: Sequence[FormatResult]) -> dict[str, str]:
+    """Grids as they are written: without the search, if it chose the steps of all of them."""
+    grids = [one.grid for one in results]
+    searched = all("-mse" in grid for grid in grids)
+    return {grid: grid.replace("-mse", "") if searched else grid for grid in grids}
 
 
 def _places(results: Sequence[FormatResult]) -> list[float]:
