@@ -26,6 +26,14 @@ def test_a_method_of_ones_own_runs_as_written(tmp_path):
     assert "ceiling: attained" in done.stdout and "4 heuristic" in done.stdout
 
 
+def test_judging_any_model_runs_as_written(tmp_path):
+    (script,) = blocks("docs/judge.md", "python")
+    done = run_script(script, tmp_path)
+    assert done.returncode == 0, done.stderr
+    lines = done.stdout.splitlines()
+    assert len(lines) == 4 and "rounded to nearest" in lines[0] and lines[3] == "(24, 32)"
+
+
 def test_modules_named_in_docstrings_exist():
     """What is cited in double backquotes as a module of ours is one, or a name in one."""
     for path in [*(ROOT / "bounds").rglob("*.py"), *(ROOT / "layers").rglob("*.py")]:
