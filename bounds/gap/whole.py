@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from bounds.errors import LayerboundsError, MethodError, ProblemError
+from bounds.errors import LayerboundsError, MethodError, ProblemError, SolverError
 from bounds.gap.formats.weights import Weights
 from bounds.gap.judged import UNCHANGED, UNKNOWN, JudgedLayer, Sample
 from bounds.gap.look import Look, grid_words, look
@@ -30,7 +30,7 @@ from bounds.problem.grid import Grid
 from bounds.problem.joint import Joint
 from bounds.problem.limits import Limits
 from bounds.problem.methods import JOINT, PRUNING, QUANTIZATION, methods
-from bounds.problem.range import Range
+from bounds.problem.range import ENERGY_FLOOR, TOLERANCE, Range
 from bounds.problem.sparsity import Pattern, Sparse
 from bounds.problem.storage import VALUE_BITS, mask_bits
 from layers.dump.layout import PLAIN, to_rows
@@ -93,6 +93,7 @@ def judge_layer(
 
     Raises:
         ProblemError: a dump without its whole Gram matrix, weights of another shape.
+        SolverError: an error below the bound, which would refute the bound.
     """
     began = time.perf_counter()
     if dump.block_width is not None:
@@ -370,7 +371,12 @@ def _attempts(
     for one in tried:
         if one is not None:
             best = np.minimum(best, one)
-    # A bound holds for what fulfils the constraint; what was given does, but for rounding.
+    slack = 2 * TOLERANCE * lower + ENERGY_FLOOR * problem.energy
+    if (best < lower - slack).any():
+        raise SolverError(
+            f"channel {int(np.argmax(best < lower - slack))} of a sample has an error below the "
+            "proven bound, which refutes the bound; please report this dump and these weights"
+        )
     return (error, quick, best, np.minimum(lower, best)), method
 
 

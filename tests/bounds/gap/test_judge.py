@@ -225,7 +225,7 @@ def test_without_the_whole_gram_the_layer_is_not_told():
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"bits": 4, "keep": 3}, "either bits"),
+        ({"keep": 3, "pattern": (2, 4)}, "either bits"),
         ({}, "either bits"),
         ({"bits": 4, "scale": "best"}, "infer, mse"),
         ({"bits": 4, "scale": -1.0}, "positive"),

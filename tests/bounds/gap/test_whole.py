@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from bounds import Grid, quantization_range
-from bounds.errors import ProblemError
+from bounds.errors import ProblemError, SolverError
 from bounds.gap.formats.weights import Weights, on_grid
 from bounds.gap.judged import Sample, worst_first
 from bounds.gap.whole import as_weights, judge_layer
@@ -179,3 +179,17 @@ def test_worst_first_and_records():
 def test_weights_of_a_reader_keep_their_words():
     weights = Weights("a.b", rounded(DUMP), 2.0**-52, said="fp32")
     assert judge_layer(DUMP, weights, channels=2).said == "fp32"
+
+
+def test_an_error_below_the_bound_is_no_result(monkeypatch):
+    from bounds.gap import whole
+
+    real = whole.answer
+
+    def wrong(problem, constraint, method, options):
+        found = real(problem, constraint, method, options)
+        return replace(found, lower=found.upper * 2) if method.startswith("sdp") else found
+
+    monkeypatch.setattr(whole, "answer", wrong)
+    with pytest.raises(SolverError, match="refutes the bound"):
+        judge_layer(DUMP, as_weights(rounded(DUMP)), channels=2)
