@@ -70,7 +70,6 @@ def test_a_method_of_ones_own_runs_as_written(tmp_path):
     assert "ceiling: attained" in done.stdout and "4 heuristic" in done.stdout
 
 
-<<<<<<< HEAD
 def test_grids_are_asked_for_as_written(tmp_path):
     (script,) = blocks("docs/formats.md", "python")
     done = run_script(script, tmp_path)
@@ -79,14 +78,14 @@ def test_grids_are_asked_for_as_written(tmp_path):
     (table,) = blocks("docs/formats.md", "toml")
     grids = tuple(tomllib.loads(table)["grids"])
     assert Solve(grids=grids).grids == ("int4-g128-mse", "nf4", "int3-g64-asym")
-=======
+
+
 def test_judging_any_model_runs_as_written(tmp_path):
     (script,) = blocks("docs/judge.md", "python")
     done = run_script(script, tmp_path)
     assert done.returncode == 0, done.stderr
     lines = done.stdout.splitlines()
     assert len(lines) == 4 and "rounded to nearest" in lines[0] and lines[3] == "(24, 32)"
->>>>>>> 8f54b7c8d6da77df6b07f873f5496fb6166c1101
 
 
 def test_modules_named_in_docstrings_exist():
