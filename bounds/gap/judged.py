@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from bounds.problem.methods import PRUNING
 from bounds.problem.range import decibels, snr
 
 Floats = NDArray[np.float64]
@@ -20,6 +21,11 @@ ROUNDED = 0.999
 #: dB within which an error is as good as that of rounding.
 ALIKE = 0.1
 RESAMPLES = 1000
+#: What the plain method is called, and what a layer that equals it.
+_PLAIN_WORDS = (
+    ("rounding", "rounded to nearest"),
+    ("magnitude", "the largest weights, as they were"),
+)
 
 
 @dataclass(frozen=True, eq=False)
@@ -159,16 +165,13 @@ class JudgedLayer:
             return ("as the original",)
         if self.energy > 0 and self.error > 0.5 * self.energy:
             found.append("does not resemble the original")
+        plain, same = _PLAIN_WORDS[self.kind == PRUNING]
         if self.nearest >= ROUNDED:
-            found.append("rounded to nearest")
+            found.append(same)
         elif self.over_plain > ALIKE:
-            found.append(
-                "worse than rounding" if self.kind != "pruning" else "worse than magnitude"
-            )
+            found.append(f"worse than {plain}")
         elif self.over_plain > -ALIKE:
-            found.append(
-                "no better than rounding" if self.kind != "pruning" else "no better than magnitude"
-            )
+            found.append(f"no better than {plain}")
         if self.heldout_snr < self.snr - 3:
             found.append("much worse on held-out inputs")
         return tuple(found)

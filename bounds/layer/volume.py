@@ -32,7 +32,7 @@ from bounds.layer.levels import Levels, make_levels
 from bounds.linalg.definite import power_of_two_balance
 from bounds.linalg.verified import verified_factor
 from bounds.problem.gram import Problem, check_problem
-from bounds.problem.grid import Grid
+from bounds.problem.grid import Grid, choose_scale
 from bounds.problem.range import snr
 
 Floats = NDArray[np.float64]
@@ -75,7 +75,7 @@ def volume_bound(
     gram: ArrayLike,
     weights: ArrayLike,
     *,
-    scale: ArrayLike | None = None,
+    scale: ArrayLike | str | None = None,
     bits: int | None = None,
     grid: Grid | None = None,
     failure: float = 1e-9,
@@ -84,7 +84,8 @@ def volume_bound(
 
     Args:
         gram: (n, n), raw sum over rows of ``X^T X``; weights: (channels, n).
-        scale: the step, one for all channels or (channels,).
+        scale: the step, one for all channels or (channels,); or a rule such as ``"mse"`` that
+            chooses it from the weights, which needs ``bits``.
         bits: width of signed codes; without it the grid has no ends and the bound is the closed
             form, which holds at any bit width.
         grid: instead of ``scale`` and ``bits``: any grid of consecutive integers, steps and zero
@@ -104,6 +105,10 @@ def volume_bound(
     problem = check_problem(gram, weights)
     if grid is None:
         assert scale is not None
+        if isinstance(scale, str):
+            if bits is None:
+                raise ProblemError(f"the rule {scale!r} chooses a step for a bit width; give bits")
+            scale = choose_scale(problem.weights, bits, scale)
         chosen, ends = Grid.uniform(bits or 1, scale), bits is not None
     else:
         chosen, ends = grid, True

@@ -6,9 +6,11 @@ import json
 from pathlib import Path
 
 import pytest
+from safetensors.numpy import save_file
 
 from bounds.cli.app import main
 from tests.bounds.gap.judged_cases import write_checkpoint, write_dumps
+from tests.layers.tiny import network, write_images
 
 
 @pytest.fixture
@@ -64,3 +66,18 @@ def test_the_command_refuses(cli, checkpoint, dumps):
     assert code == 2 and "such as 2dB" in errors
     code, _, errors = cli("judge", checkpoint, "--dumps", dumps / "nowhere")
     assert code == 2 and "holds no dumps" in errors
+
+
+def test_dumps_are_made_of_a_network_that_is_named(cli, tmp_path):
+    images = write_images(tmp_path / "images", 4)
+    net, _ = network()
+    state = {name: t.detach().numpy() for name, t in net.state_dict().items()}
+    step = float(abs(state["head.weight"]).max()) / 7
+    state["head.weight"] = (step * (state["head.weight"] / step).round()).astype("float32")
+    save_file(state, tmp_path / "m.safetensors")
+    code, out, _ = cli(
+        "judge", tmp_path / "m.safetensors", "--source", "tests.layers.tiny:network", "--images",
+        images, "--dumps", tmp_path / "dumps", "--channels", 2,
+    )  # fmt: skip
+    assert code == 0 and out.count("as the original") == 3 and out.count("rounded to nearest") == 1
+    assert len(list((tmp_path / "dumps").glob("*.safetensors"))) == 4

@@ -8,7 +8,7 @@ from fractions import Fraction
 import numpy as np
 import pytest
 
-from bounds import Grid, quantization_range
+from bounds import Grid, choose_scale, quantization_range
 from bounds.errors import ProblemError
 from bounds.layer.boxed import boxed_terms, choose_base
 from bounds.layer.volume import volume_bound
@@ -209,3 +209,12 @@ def test_ends_matter_where_there_are_few_and_not_where_there_are_many():
         free = volume_bound(gram, weights, scale=step).snr_bound
         gains.append(free - volume_bound(gram, weights, scale=step, bits=bits).snr_bound)
     assert gains[0] > 0.5 and 0 <= gains[1] < 0.05
+
+
+def test_a_rule_chooses_the_step():
+    rng = np.random.default_rng(8)
+    x, w = rng.normal(size=(60, 10)), rng.normal(size=(5, 10))
+    named = volume_bound(x.T @ x, w, scale="mse", bits=3)
+    assert named.lower == volume_bound(x.T @ x, w, scale=choose_scale(w, 3), bits=3).lower > 0
+    with pytest.raises(ProblemError, match="give bits"):
+        volume_bound(x.T @ x, w, scale="mse")
