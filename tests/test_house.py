@@ -26,7 +26,7 @@ ROOMS = {
     ),
     "bounds": (
         *("errors", "linalg", "problem", "quantization", "pruning", "layer", "certificate"),
-        *("theory", "results", "gap", "study", "audit", "fuzz", "present", "cli"),
+        *("theory", "results", "gap", "study", "finetune", "audit", "fuzz", "present", "cli"),
     ),
 }
 #: Loaded by themselves: the verifier knows no other room, and packages name what is public.
