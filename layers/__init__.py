@@ -1,8 +1,7 @@
 """Stage 1: pretrained networks -> the weights and inputs of their layers, as dumps on disk.
 
-``extract_layers`` is ``layers.extract.extract`` and ``capture_layers`` is that of
-``layers.capture.run``. Importing this package imports neither torch nor numpy: names are loaded
-when first used.
+``extract_layers`` is ``layers.extract.extract``. Importing this package imports neither torch nor
+numpy: names are loaded when first used.
 """
 
 from __future__ import annotations
@@ -14,7 +13,7 @@ from layers.errors import CalibrationError, CaptureError, DumpError, Layerbounds
 
 if TYPE_CHECKING:
     from layers.capture.collector import CapturedLayer
-    from layers.capture.run import capture_layers
+    from layers.capture.model import capture_layers, dump_from
     from layers.dump.file import Chunk, LayerDump, dump_path, read_dump, write_dump
     from layers.extract import extract as extract_layers
     from layers.extract import list_layers
@@ -32,7 +31,8 @@ _LAZY = {
     "LayerInfo": ("layers.networks.source", "LayerInfo"),
     "Preprocessing": ("layers.images.preprocessing", "Preprocessing"),
     "Source": ("layers.networks.source", "Source"),
-    "capture_layers": ("layers.capture.run", "capture_layers"),
+    "capture_layers": ("layers.capture.model", "capture_layers"),
+    "dump_from": ("layers.capture.model", "dump_from"),
     "dump_path": ("layers.dump.file", "dump_path"),
     "extract_layers": ("layers.extract", "extract"),
     "list_layers": ("layers.extract", "list_layers"),
@@ -57,6 +57,7 @@ __all__ = [
     "Source",
     "SourceError",
     "capture_layers",
+    "dump_from",
     "dump_path",
     "extract_layers",
     "list_layers",

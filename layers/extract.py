@@ -3,26 +3,24 @@
 from __future__ import annotations
 
 import hashlib
-import platform
 from collections.abc import Mapping, Sequence
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
-from layers.capture.collector import CapturedLayer, Reject
+from layers.capture.collector import Reject
 from layers.capture.gram import Blocks
-from layers.capture.run import Progress, capture_layers
+from layers.capture.model import batch_recipe
+from layers.capture.run import Progress, capture_source
+from layers.capture.to_dump import LAYOUT, records, to_dump
 from layers.dump.file import VERSION, dump_path, read_dump, write_dump
-from layers.dump.layer import LayerDump
 from layers.errors import CaptureError, DumpError
 from layers.images.calibration import BUNDLED, Calibration, load_calibration
-from layers.networks.names import is_pattern, match_names
+from layers.networks.batches import Batches
 from layers.networks.open import open_source
 from layers.networks.source import LayerInfo, Source
 
 #: In the recipe of dumps whose convolutions were unfolded without stride, padding and dilation.
 PLAIN = "plain unfold"
 PLAIN_ENDING = ".plain-unfold"
-RECORDED_PACKAGES = ("layerbounds", "torch", "numpy", "pillow", "safetensors", "onnxruntime")
 
 
 def list_layers(source: str | Source) -> list[LayerInfo]:
@@ -56,10 +54,11 @@ def extract(
     Args:
         source: a name for ``open_source``, or an opened source.
         layer_names: full names, unique suffixes, or patterns such as ``features.*.conv``.
-        images: a folder, ``bundled``, or a calibration made by ``load_calibration``.
+        images: a folder, ``bundled``, or a calibration made by ``load_calibration``; a network
+            that brings its own batches takes none.
         out_folder: where the files go; created.
         heldout_fraction: share of the images held out.
-        heldout_count: number held out, instead of the fraction.
+        heldout_count: number held out, instead of the fraction; 0 for no such part.
         limit: use only the first so many images.
         blocks: Gram blocks to keep, see ``layers.capture.gram.block_width``.
         plain_unfold: ignore stride, padding and dilation of convolutions, as the released code of
@@ -77,16 +76,20 @@ def extract(
         DumpError: a file cannot be written.
     """
     opened = open_source(source) if isinstance(source, str) else source
-    calibration = (
-        images
-        if isinstance(images, Calibration)
-        else load_calibration(
-            images, heldout_fraction=heldout_fraction, heldout_count=heldout_count, limit=limit
-        )
-    )
     if not layer_names:
         raise CaptureError(f"no layer of {opened.name} was named; list_layers shows what there is")
-    names = _resolve(opened, layer_names)
+    calibration: Calibration | Batches
+    if isinstance(images, Calibration):
+        calibration = images
+    elif opened.batches is not None:
+        if str(images) != BUNDLED:
+            raise CaptureError(f"{opened.name} brings its own batches; leave {images} out")
+        calibration = opened.batches.split(heldout_fraction, heldout_count, limit)
+    else:
+        calibration = load_calibration(
+            images, heldout_fraction=heldout_fraction, heldout_count=heldout_count, limit=limit
+        )
+    names = opened.resolve_all(layer_names, reject)
     ending = PLAIN_ENDING if plain_unfold else ""
     paths = {name: dump_path(out_folder, opened.name, name + ending) for name in names}
     recipe = _recipe(opened, calibration, blocks)
@@ -94,33 +97,21 @@ def extract(
         recipe["lowering"] = PLAIN
     stale = [name for name, path in paths.items() if not _current(path, name, calibration, recipe)]
     if stale:
-        captured = capture_layers(
+        captured = capture_source(
             opened, stale, calibration, blocks=blocks, plain_unfold=plain_unfold,
             progress=progress, reject=reject,
         )  # fmt: skip
-        versions = package_versions()
         for layer in captured:
-            dump = _to_dump(opened.name, layer, calibration, recipe, versions)
-            write_dump(paths[layer.name], dump)
+            write_dump(paths[layer.name], to_dump(opened.name, layer, calibration, recipe))
         missing = set(stale) - {layer.name for layer in captured}
         names = [name for name in names if name not in missing]
     return [paths[name] for name in names]
 
 
-def _resolve(source: Source, wanted: Sequence[str]) -> list[str]:
-    """Full names of the layers wanted; those of a pattern that are not among them yet."""
-    known = [layer.name for layer in source.layers()]
-    names: list[str] = []
-    for one in wanted:
-        if one in known or not is_pattern(one):
-            names.append(source.resolve(one))
-        else:
-            names += [n for n in match_names(one, known, source.name) if n not in names]
-    return names
-
-
-def _recipe(source: Source, calibration: Calibration, blocks: Blocks) -> dict[str, str]:
+def _recipe(source: Source, calibration: Calibration | Batches, blocks: Blocks) -> dict[str, str]:
     """What decides the numbers, besides the images' content."""
+    if isinstance(calibration, Batches):
+        return batch_recipe(source, calibration, blocks)
     # The preprocessed first image: catches a changed function that kept its name.
     first = source.preprocessing(calibration.images[0].open())
     return {
@@ -134,11 +125,9 @@ def _recipe(source: Source, calibration: Calibration, blocks: Blocks) -> dict[st
     }
 
 
-def _records(images: Sequence) -> tuple[tuple[str, str], ...]:
-    return tuple((image.name, image.sha256) for image in images)
-
-
-def _current(path: Path, name: str, calibration: Calibration, recipe: Mapping[str, str]) -> bool:
+def _current(
+    path: Path, name: str, calibration: Calibration | Batches, recipe: Mapping[str, str]
+) -> bool:
     """Whether a dump exists, is whole, and was made from the same things."""
     if not path.exists():
         return False
@@ -148,48 +137,7 @@ def _current(path: Path, name: str, calibration: Calibration, recipe: Mapping[st
         return False  # damaged or of another version: make it again
     return (
         dump.layer == name
-        and dict(dump.recipe) == dict(recipe)
-        and dump.images == _records(calibration.images)
-        and dump.heldout_images == _records(calibration.heldout)
+        and {k: v for k, v in dump.recipe.items() if k != LAYOUT} == dict(recipe)
+        and dump.images == records(calibration.images)
+        and dump.heldout_images == records(calibration.heldout)
     )
-
-
-def _to_dump(
-    source: str,
-    layer: CapturedLayer,
-    calibration: Calibration,
-    recipe: Mapping[str, str],
-    versions: Mapping[str, str],
-) -> LayerDump:
-    geometry = layer.geometry
-    return LayerDump(
-        source=source,
-        layer=layer.name,
-        kind=geometry.kind,
-        weights=layer.weights,
-        gram_blocks=layer.gram_blocks,
-        heldout_blocks=layer.heldout_blocks,
-        rows=layer.rows,
-        heldout_rows=layer.heldout_rows,
-        weight_shape=geometry.weight_shape,
-        stride=geometry.stride,
-        padding=geometry.padding,
-        dilation=geometry.dilation,
-        groups=geometry.groups,
-        block_width=layer.block_width,
-        images=_records(calibration.images),
-        heldout_images=_records(calibration.heldout),
-        recipe=recipe,
-        versions=versions,
-    )
-
-
-def package_versions() -> dict[str, str]:
-    """Of Python and the packages whose arithmetic is in the numbers."""
-    found = {"python": platform.python_version()}
-    for package in RECORDED_PACKAGES:
-        try:
-            found[package] = version(package)
-        except PackageNotFoundError:
-            continue
-    return found

@@ -9,7 +9,9 @@ import typer
 
 Source = Annotated[
     str,
-    typer.Argument(help="A network: a bundled name, torchvision:, timm:, onnx:, module:function."),
+    typer.Argument(
+        help="A network: a bundled name, torchvision:, timm:, onnx:, hf:, module:function."
+    ),
 ]
 
 
@@ -42,8 +44,15 @@ def extract(
         str, typer.Option(help='A folder of images, or "bundled" photographs.')
     ] = "bundled",
     out: Annotated[Path, typer.Option(help="Folder for the dumps.")] = Path("dumps"),
-    heldout: Annotated[int, typer.Option(help="Images that only judge the result.")] = 6,
-    limit: Annotated[int | None, typer.Option(help="Use only the first so many images.")] = None,
+    heldout: Annotated[
+        int | None,
+        typer.Option(
+            help="Images or batches that only judge the result; 0.3 of all, or 0 for none."
+        ),
+    ] = None,
+    limit: Annotated[
+        int | None, typer.Option(help="Use only the first so many images or batches.")
+    ] = None,
 ) -> None:
     """Extract layers, one dump each: weights and Gram matrices of the inputs they really see."""
     from rich.console import Console
@@ -78,6 +87,9 @@ def extract(
             progress=lambda done, total, _: bars.update(bar, completed=done, total=total),
             reject=None if alone else reject,
         )
+    if heldout == 0:
+        note = "no held-out part: errors will be told on the inputs they were calibrated with alone"
+        Console(stderr=True, soft_wrap=True).print(note, highlight=False)
     for path in paths:
         # Bare paths, one a line, never folded: they are what the next command wants.
         typer.echo(path)

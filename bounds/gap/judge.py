@@ -213,7 +213,9 @@ def gap(
             "the bound; please report this dump and these weights"
         )
     whole = layer.block_width is None or layer.block_width >= layer.features
-    blocks = (layer.gram_blocks[0], layer.heldout_blocks[0]) if whole else (None, None)
+    blocks = (
+        (layer.gram_blocks[0], next(iter(layer.heldout_blocks), None)) if whole else (None, None)
+    )
     calibration, heldout = (_whole(layer, block, original, judged) for block in blocks)
     result = Gap(
         problem=demand.problem,

@@ -99,4 +99,8 @@ def _check_able(chosen: Method, constraint: Constraint, options: Options) -> Non
     wanted = constraint.asks | ({"pairs"} if options.pairs else set())
     for what in sorted(wanted - chosen.takes):
         able = taking(chosen.kind, what)
+        if not able:
+            raise MethodError(
+                f"no {chosen.kind} method takes {what}: {constraint} cannot be solved"
+            )
         raise MethodError(f"{what} is for the methods {' and '.join(able)}, not for {chosen.name}")

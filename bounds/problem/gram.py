@@ -152,7 +152,7 @@ def round_weights(weights: Floats, rounding: str) -> Floats:
         rounded = weights.astype(np.float16).astype(np.float64) if fits else weights
     else:
         largest = (2 - 2.0**-7) * 2.0**127
-        rounded = _bfloat16(weights)
+        rounded = bfloat16(weights)
         fits = np.abs(rounded).max(initial=0.0) <= largest
     if not fits:
         raise ProblemError(
@@ -161,7 +161,7 @@ def round_weights(weights: Floats, rounding: str) -> Floats:
     return rounded
 
 
-def _bfloat16(weights: Floats) -> Floats:
+def bfloat16(weights: Floats) -> Floats:
     """Nearest numbers of eight significant bits; below 2^-126 of steps of 2^-133."""
     _, exponent = np.frexp(weights)
     step = np.maximum(exponent - 8, -133)

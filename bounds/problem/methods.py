@@ -23,7 +23,7 @@ PRUNING = "pruning"
 PROBLEMS = (QUANTIZATION, PRUNING)
 
 #: What a method may depend on besides the problem.
-TAKES = frozenset({"limits", "seed", "pairs", "pattern", "box"})
+TAKES = frozenset({"limits", "seed", "pairs", "pattern", "box", "groups", "levels", "zero"})
 #: Other packages announce methods under this name; each entry point is a ``Method``.
 ENTRY_POINTS = "layerbounds.methods"
 

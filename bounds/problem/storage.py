@@ -65,6 +65,17 @@ def quantization_bits(bits: float, weights_per_scale: float = math.inf) -> float
     return bits + VALUE_BITS / weights_per_scale
 
 
+def grid_bits(bits: float, group_bits: float, groups: int, features: int) -> float:
+    """True bits a weight of a grid: its codes, and what each group of a channel's inputs needs.
+
+    Args:
+        bits: width of a code.
+        group_bits: of a group's step and zero point.
+        groups: of a channel; features: its inputs.
+    """
+    return bits + group_bits * groups / features
+
+
 def sparsity_at_true_bits(bits: float, mask: str = "entropy") -> float:
     """The sparsity at which pruning, mask included, costs ``bits`` a weight.
 

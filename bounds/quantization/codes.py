@@ -112,7 +112,7 @@ class CodeProblem:
 
 def make_codes(problem: Problem, grid: Grid) -> CodeProblem:
     """Normalise a problem on ``grid``."""
-    scale, lo, hi = grid.steps(problem.channels), grid.lo, grid.hi
+    scale, lo, hi = grid.steps(problem.channels), int(grid.lo), int(grid.hi)
     live = problem.live
     gram = np.ascontiguousarray(problem.gram[np.ix_(live, live)])
     unit = float(np.exp2(np.round(np.log2(np.diag(gram).mean())))) if live.any() else 1.0

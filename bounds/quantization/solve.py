@@ -2,24 +2,28 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from numpy.typing import ArrayLike
 
 from bounds.errors import ProblemError
 from bounds.problem.answer import answer
 from bounds.problem.attempt import Options
-from bounds.problem.gram import check_problem
+from bounds.problem.gram import Problem, check_problem
 from bounds.problem.grid import RULES, Grid, choose_scale
 from bounds.problem.limits import DEFAULT_SECONDS, Limits
 from bounds.problem.methods import QUANTIZATION, find_method
 from bounds.problem.range import TOLERANCE, Range
+from bounds.problem.rule import GridRule, grid_for
 
 
 def quantization_range(
     gram: ArrayLike,
     weights: ArrayLike,
     *,
-    bits: int,
-    scale: ArrayLike | str,
+    bits: int | None = None,
+    scale: ArrayLike | str | None = None,
+    grid: Grid | GridRule | str | None = None,
     method: str = "exact",
     time_limit: float | None = DEFAULT_SECONDS,
     node_limit: int | None = None,
@@ -29,12 +33,16 @@ def quantization_range(
 ) -> Range:
     """The range of ``min (v-w)^T G (v-w)`` over ``v = s z``, ``z`` integer of ``bits`` bits.
 
+    Or over the points of any ``grid``, such as one with steps for groups of inputs.
+
     Args:
         gram: (n, n), raw sum over rows of ``X^T X``; weights: (channels, n).
         bits: codes are -2^(b-1) .. 2^(b-1)-1.
         scale: the step ``s``, one for all channels or (channels,); or a rule that chooses it from
             the weights, see ``choose_scale``: ``mse``, ``minmax``, ``mse-channel``,
             ``minmax-channel``.
+        grid: in place of ``bits`` and ``scale``: a grid, or a rule that makes one from the weights
+            (``GridRule``), or its text, such as ``int4-g128`` or ``nf4``.
         method: ``rtn``, ``gptq``, ``descent`` and ``beam`` attain an error only; ``sdp`` and
             ``park-boyd`` prove a bound by our dual solver (the latter also rounds its solution at
             random), ``sdp-scs`` by cvxpy and SCS; ``exact`` searches until the optimum is proven
@@ -56,6 +64,24 @@ def quantization_range(
     """
     find_method(QUANTIZATION, method)
     problem = check_problem(gram, weights)
+    chosen = _grid(problem, bits, scale, grid)
+    problem = replace(problem, notes=(*problem.notes, *chosen.remarks(problem.features)))
+    options = Options(Limits(time_limit, node_limit), seed, pairs)
+    return answer(problem, chosen, method, options, tolerance)
+
+
+def _grid(
+    problem: Problem,
+    bits: int | None,
+    scale: ArrayLike | str | None,
+    grid: Grid | GridRule | str | None,
+) -> Grid:
+    if grid is not None:
+        if bits is not None or scale is not None:
+            raise ProblemError("give either a grid or bits and scale, not both")
+        return grid_for(grid, problem.weights)
+    if bits is None:
+        raise ProblemError("bits must be a whole number, with a scale, unless a grid is given")
     if isinstance(scale, str):
         if scale not in RULES:
             raise ProblemError(
@@ -63,5 +89,8 @@ def quantization_range(
                 f"got {scale!r}"
             )
         scale = choose_scale(problem.weights, bits, scale)
-    options = Options(Limits(time_limit, node_limit), seed, pairs)
-    return answer(problem, Grid.uniform(bits, scale), method, options, tolerance)
+    if scale is None:
+        raise ProblemError(
+            f"scale must be a positive number, one per channel, or one of {RULES}, got None"
+        )
+    return Grid.uniform(bits, scale)

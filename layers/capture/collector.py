@@ -30,7 +30,7 @@ class CapturedLayer:
         weights: (channels, n) float32.
         block_width: width of the Gram blocks, None if full.
         gram_blocks: each (groups, w, w) float64, calibration.
-        heldout_blocks: the same of the held-out images.
+        heldout_blocks: the same of the held-out images; () without such a part.
         rows: calibration rows.
         heldout_rows: held-out rows.
     """
@@ -54,6 +54,7 @@ class Collector:
         blocks: Blocks = "auto",
         plain_unfold: bool = False,
         reject: Reject | None = None,
+        heldout: bool = True,
     ) -> None:
         """Prepare for the named layers.
 
@@ -63,11 +64,13 @@ class Collector:
             plain_unfold: take ``Geometry.plain`` instead of what is executed.
             reject: told of a layer that cannot be captured, which is then left out; without it the
                 first such layer is an error.
+            heldout: whether there is a held-out part.
         """
         self.names = list(names)
         self.plain_unfold = plain_unfold
         self.blocks: Blocks = blocks
         self.reject = reject
+        self.heldout = heldout
         self.rejected: set[str] = set()
         self.part: Part = "calibration"
         self.image = ""
@@ -110,7 +113,7 @@ class Collector:
     def _observe(self, name: str, x: Tensor, weight: Tensor, geometry: Geometry) -> None:
         if not torch.isfinite(x).all():
             raise CaptureError(
-                f"layer {name!r} sees NaN or infinite activations for image {self.image}; "
+                f"layer {name!r} sees NaN or infinite activations for {self.image}; "
                 "check the network's weights and the preprocessing"
             )
         geometry = geometry.plain() if self.plain_unfold else geometry
@@ -133,7 +136,7 @@ class Collector:
         try:
             self._sums[key].add(lower(x, geometry))
         except CaptureError as error:
-            raise CaptureError(f"layer {name!r}, image {self.image}: {error}") from error
+            raise CaptureError(f"layer {name!r}, {self.image}: {error}") from error
 
     def results(self) -> list[CapturedLayer]:
         """Every layer that was not left out, in the order of ``names``.
@@ -151,20 +154,20 @@ class Collector:
         return found
 
     def _result(self, name: str) -> CapturedLayer:
-        for part in ("calibration", "heldout"):
+        for part in ("calibration", "heldout") if self.heldout else ("calibration",):
             if (name, part) not in self._sums or not self._sums[name, part].rows:
                 raise CaptureError(f"layer {name!r} saw no {part} input: it never fired")
         geometry, weight = self._weights[name]
-        calibration, heldout = self._sums[name, "calibration"], self._sums[name, "heldout"]
+        calibration, heldout = self._sums[name, "calibration"], self._sums.get((name, "heldout"))
         return CapturedLayer(
             name=name,
             geometry=geometry,
             weights=_float32(name, weight.reshape(weight.shape[0], -1)),
             block_width=block_width(geometry, self.blocks),
             gram_blocks=calibration.result(),
-            heldout_blocks=heldout.result(),
+            heldout_blocks=() if heldout is None else heldout.result(),
             rows=calibration.rows,
-            heldout_rows=heldout.rows,
+            heldout_rows=0 if heldout is None else heldout.rows,
         )
 
 

@@ -1,4 +1,4 @@
-"""Capture: run the images through the network once and keep every layer's Gram."""
+"""Capture: run the images or batches through the network once and keep every layer's Gram."""
 
 from __future__ import annotations
 
@@ -11,16 +11,17 @@ from layers.capture.collector import CapturedLayer, Collector, Part, Reject
 from layers.capture.gram import Blocks
 from layers.errors import CaptureError
 from layers.images.calibration import Calibration, CalibrationImage
+from layers.networks.batches import Batch, Batches
 from layers.networks.source import Source
 
 # done, total, what is being done
 Progress = Callable[[int, int, str], None]
 
 
-def capture_layers(
+def capture_source(
     source: Source,
     names: Sequence[str],
-    calibration: Calibration,
+    calibration: Calibration | Batches,
     *,
     blocks: Blocks = "auto",
     plain_unfold: bool = False,
@@ -29,13 +30,13 @@ def capture_layers(
 ) -> list[CapturedLayer]:
     """Weights and Gram matrices of several layers, in one pass over the images.
 
-    Images run one at a time, so memory is that of one image's activations and the Grams. All
+    They run one at a time, so memory is that of one's activations and the Grams. All
     arithmetic is on one thread, so that equal inputs give equal bits on any number of cores.
 
     Args:
         source: the network.
         names: layers, by full name or unique suffix; named twice is captured once.
-        calibration: the images.
+        calibration: the images, or batches.
         blocks: ``full``, ``auto``, or the width of the diagonal blocks to keep; see
             ``layers.capture.gram.block_width``.
         plain_unfold: ignore stride, padding and dilation, see ``Geometry.plain``.
@@ -51,8 +52,8 @@ def capture_layers(
     resolved = list(dict.fromkeys(source.resolve(name) for name in names))
     if not resolved:
         raise CaptureError("no layer was named; list_layers shows what there is")
-    collector = Collector(resolved, blocks, plain_unfold, reject)
-    todo: list[tuple[Part, CalibrationImage]] = [
+    collector = Collector(resolved, blocks, plain_unfold, reject, bool(calibration.heldout))
+    todo: list[tuple[Part, CalibrationImage | Batch]] = [
         *(("calibration", image) for image in calibration.images),
         *(("heldout", image) for image in calibration.heldout),
     ]
@@ -61,7 +62,8 @@ def capture_layers(
             if progress is not None:
                 progress(done, len(todo), image.name)
             collector.begin(part, image.name)
-            run(source.preprocessing(image.open()))
+            value = image.value if isinstance(image, Batch) else source.preprocessing(image.open())
+            run(value)
         if progress is not None:
             progress(len(todo), len(todo), "done")
         return collector.results()

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from math import prod
 
+from layers.dump.layout import PLAIN
 from layers.errors import CaptureError
 
 
@@ -20,6 +21,7 @@ class Geometry:
             module adds before it (reflection, its own 'same') is part of the input already.
         dilation: (vertical, horizontal).
         groups: number of channel groups.
+        layout: how the network stores the weights, see ``layers.dump.layout``.
     """
 
     kind: str
@@ -28,6 +30,7 @@ class Geometry:
     padding: tuple[int, int, int, int] = (0, 0, 0, 0)
     dilation: tuple[int, int] = (1, 1)
     groups: int = 1
+    layout: str = PLAIN
 
     @property
     def kernel_size(self) -> tuple[int, int]:

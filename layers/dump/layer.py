@@ -48,7 +48,7 @@ class Chunk:
         channels: output channels of the layer this chunk covers.
         weights: (channels, n) float64, C-contiguous, not rounded.
         gram: (n, n) float64, calibration X^T X, exactly symmetric.
-        heldout_gram: (n, n) float64, of the held-out images.
+        heldout_gram: (n, n) float64, of the held-out images; None without such a part.
         rows: rows of X behind ``gram``.
         heldout_rows: rows behind ``heldout_gram``.
     """
@@ -62,7 +62,7 @@ class Chunk:
     channels: slice
     weights: np.ndarray
     gram: np.ndarray
-    heldout_gram: np.ndarray
+    heldout_gram: np.ndarray | None
     rows: int
     heldout_rows: int
 
@@ -78,17 +78,17 @@ class LayerDump:
         weights: (channels, n) float32 as in the network; n is per group.
         gram_blocks: each (groups, w, w) float64, the calibration X^T X of consecutive features;
             a single block of width n is the full Gram.
-        heldout_blocks: the same of the held-out images.
+        heldout_blocks: the same of the held-out images; () without such a part.
         rows: rows of X behind the calibration Gram.
-        heldout_rows: rows behind the held-out Gram.
+        heldout_rows: rows behind the held-out Gram, 0 without one.
         weight_shape: in the network, (out, in / groups, height, width) or (out, in).
         stride: (vertical, horizontal).
         padding: zeros at (top, bottom, left, right), added by the convolution itself.
         dilation: (vertical, horizontal).
         groups: channel groups.
         block_width: width of the stored blocks (the last may be narrower), None if full.
-        images: (name, sha256) of each calibration image.
-        heldout_images: (name, sha256) of each held-out image.
+        images: (name, sha256) of each calibration image or batch.
+        heldout_images: (name, sha256) of each held-out one.
         recipe: what decided the numbers (network hash, preprocessing, options); equal recipes
             and images mean equal dumps.
         versions: of the packages that made it.
@@ -227,7 +227,9 @@ class LayerDump:
                         gram=np.array(self.gram_blocks[block][group, inner, inner], order="C"),
                         heldout_gram=np.array(
                             self.heldout_blocks[block][group, inner, inner], order="C"
-                        ),
+                        )
+                        if self.heldout_blocks
+                        else None,
                         rows=self.rows,
                         heldout_rows=self.heldout_rows,
                     )
@@ -264,14 +266,20 @@ def _check_shapes(dump: LayerDump) -> None:
         raise DumpError(
             f"impossible stride {dump.stride}, dilation {dump.dilation} or padding {dump.padding}"
         )
-    if dump.rows < 1 or dump.heldout_rows < 1:
-        raise DumpError(f"rows ({dump.rows}) and held-out rows ({dump.heldout_rows}) must be >= 1")
+    judged = bool(dump.heldout_blocks)
+    if dump.rows < 1 or dump.heldout_rows < judged or (dump.heldout_rows and not judged):
+        raise DumpError(
+            f"rows ({dump.rows}) must be >= 1, and so must held-out rows ({dump.heldout_rows}) "
+            "unless there is no held-out Gram"
+        )
     features = prod(shape[1:])
     width = features if dump.block_width is None else dump.block_width
     if not 0 < width <= features:
         raise DumpError(f"block width {width} does not fit {features} features")
     widths = [min(width, features - start) for start in range(0, features, width)]
     for part, blocks in (("gram", dump.gram_blocks), ("heldout", dump.heldout_blocks)):
+        if part == "heldout" and not judged:
+            continue
         if len(blocks) != len(widths):
             raise DumpError(f"{len(blocks)} {part} blocks instead of {len(widths)}")
         for i, (block, w) in enumerate(zip(blocks, widths, strict=True)):

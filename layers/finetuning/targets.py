@@ -9,7 +9,8 @@ import torch
 from torch import Tensor, nn
 
 from layers.errors import FinetuneError
-from layers.networks.torch_module import SUPPORTED
+
+SUPPORTED = (nn.Conv2d, nn.Linear)
 
 
 def find_targets(

@@ -72,7 +72,7 @@ def load_calibration(
         images: a folder with jpg, png, webp or bmp files (not its subfolders), or ``bundled``
             for the 20 ImageNet photographs of the foolbox package.
         heldout_fraction: share held out, in (0, 1); rounded, at least one.
-        heldout_count: number held out, instead of the fraction.
+        heldout_count: number held out, instead of the fraction; 0 for no such part.
         limit: use only the first so many images.
 
     Raises:
@@ -83,18 +83,23 @@ def load_calibration(
     pattern = "imagenet_*" if bundled else "*"
     found = _distinct(_files(folder, pattern))
     if limit is not None:
-        if limit < 2:
+        if limit < (1 if heldout_count == 0 else 2):
             raise CalibrationError(
                 f"limit {limit} is too few images: one to calibrate and one to hold out are needed"
             )
         found = found[:limit]
     count = _heldout_count(len(found), heldout_fraction, heldout_count, folder)
-    held = {int((i + 0.5) * len(found) / count) for i in range(count)}
+    held = spread(len(found), count)
     return Calibration(
         images=tuple(image for i, image in enumerate(found) if i not in held),
         heldout=tuple(image for i, image in enumerate(found) if i in held),
         origin=BUNDLED if bundled else str(folder),
     )
+
+
+def spread(total: int, count: int) -> set[int]:
+    """``count`` of ``total`` places, evenly spread."""
+    return {int((i + 0.5) * total / count) for i in range(count)}
 
 
 def _bundled_folder() -> Path:
@@ -132,15 +137,15 @@ def _distinct(paths: Sequence[Path]) -> list[CalibrationImage]:
 
 def _heldout_count(total: int, fraction: float, count: int | None, folder: Path) -> int:
     """How many of ``total`` images are held out, with both parts non-empty."""
-    if total < 2:
+    if total < 2 and count != 0:
         raise CalibrationError(
             f"{folder} has {total} distinct image; at least two are needed, "
             "one to calibrate and one to hold out"
         )
     if count is not None:
-        if not 0 < count < total:
+        if not 0 <= count < total:
             raise CalibrationError(
-                f"cannot hold out {count} of {total} images: choose 1 to {total - 1}"
+                f"cannot hold out {count} of {total} images: choose 0 to {total - 1}"
             )
         return count
     if not 0 < fraction < 1:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import sys
+from collections.abc import Iterable
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -12,6 +13,7 @@ from torch import nn
 
 from layers.errors import LayerboundsError, SourceError
 from layers.images.preprocessing import INTERPOLATIONS, Preprocessing
+from layers.networks.batches import make_batches
 from layers.networks.checkpoint import load_into, load_state
 from layers.networks.torch_module import TorchSource
 
@@ -81,8 +83,9 @@ def open_function(
 
     Args:
         module_name: importable, also from the working folder.
-        function_name: a function without arguments that returns an ``nn.Module``, or a pair of
-            it and a ``Preprocessing`` or a function of a PIL image.
+        function_name: a function without arguments that returns an ``nn.Module``; or a pair of
+            it and a ``Preprocessing``, a function of a PIL image, or an iterable of batches, each
+            what its forward takes; or these with a second iterable of batches, held out.
         preprocessing: instead of the returned one.
 
     Raises:
@@ -90,18 +93,23 @@ def open_function(
     """
     name = f"{module_name}:{function_name}"
     result = call_function(module_name, function_name)
-    network, own = result if isinstance(result, tuple) and len(result) == 2 else (result, None)
+    several = isinstance(result, tuple) and len(result) in (2, 3)
+    parts: tuple[Any, ...] = result if isinstance(result, tuple) and several else (result, None)
+    network, own, *held = parts
     if not isinstance(network, nn.Module):
         raise SourceError(
             f"{name} returned a {type(network).__name__}; it must return an nn.Module, "
-            "or a pair of it and its preprocessing"
+            "or a pair of it and its preprocessing or its batches"
         )
+    if (isinstance(own, Iterable) and not isinstance(own, str)) or held:
+        batches = make_batches(own if own is not None else (), *held)
+        return TorchSource(name, Preprocessing(), "your own", network.eval(), batches=batches)
     if callable(own) and not isinstance(own, Preprocessing):
         own = Preprocessing(function=own)
     if own is not None and not isinstance(own, Preprocessing):
         raise SourceError(
             f"{name}: the preprocessing is a {type(own).__name__}; return a "
-            "layers.Preprocessing or a function of a PIL image"
+            "layers.Preprocessing, a function of a PIL image, or an iterable of batches"
         )
     return TorchSource(name, preprocessing or own or Preprocessing(), "your own", network.eval())
 

@@ -59,6 +59,8 @@ class OnnxSource(Source):
         session = _session(subgraph(self.model, computed), self.name) if computed else None
 
         def run(array: np.ndarray) -> None:
+            if not isinstance(array, np.ndarray):
+                raise CaptureError(f"{self.name} is an ONNX graph, which is given images only")
             feed = np.ascontiguousarray(array[None], dtype=dtype)
             values = {fed: feed}
             if session is not None:

@@ -20,8 +20,9 @@ PREFIXES = {
     "timm:NAME": "a timm model, weights from its cache or NAME@CHECKPOINT",
     "onnx:FILE": "an ONNX graph",
     "finetuned:RUN": "a network that `layerbounds finetune` trained; RUN is its folder",
-    "MODULE:FUNCTION": "your own: a function that returns a torch module, or (module, "
-    "preprocessing)",
+    "hf:FOLDER@TEXT": "a transformers model on disk, and a text file to calibrate with",
+    "MODULE:FUNCTION": "your own: a function that returns a torch module, (module, preprocessing) "
+    "or (module, batches)",
 }
 
 
@@ -42,9 +43,10 @@ def open_source(name: str, *, preprocessing: Preprocessing | None = None) -> Sou
     Args:
         name: ``efficientnet-lite0``, ``mobilenet-v2``, ``vit-s14``, ``resnet18``,
             ``torchvision:NAME``, ``timm:NAME`` (both also ``NAME@CHECKPOINT``, a safetensors or
-            torch file), ``onnx:FILE``, ``finetuned:RUN`` (a run's folder), or ``module:function``
-            for any function that returns an ``nn.Module``, or ``(nn.Module, preprocessing)`` with
-            a ``Preprocessing`` or a function of a PIL image. Modules are also looked for in the
+            torch file), ``onnx:FILE``, ``hf:FOLDER@TEXT``, ``finetuned:RUN`` (a run's
+            folder), or ``module:function`` for any function that returns an ``nn.Module``,
+            ``(nn.Module, preprocessing)`` with a ``Preprocessing`` or a function of a PIL image, or
+            ``(nn.Module, batches)`` with what its forward takes. Modules are also looked for in the
             working folder.
         preprocessing: instead of the network's own; own networks and ONNX graphs without one
             get ImageNet's mean and standard deviation.
@@ -69,6 +71,10 @@ def open_source(name: str, *, preprocessing: Preprocessing | None = None) -> Sou
 
         trained = read_trained(rest)
         return with_weights(name, open_source(trained.source, preprocessing=preprocessing), trained)
+    if prefix == "hf":
+        from layers.networks.huggingface import open_huggingface
+
+        return open_huggingface(rest)
     from layers.networks import external
 
     if prefix == "torchvision":

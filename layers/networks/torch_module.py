@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from typing import Any
@@ -12,15 +11,12 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor, nn
-from torch.nn import functional
-from torch.nn.parameter import is_lazy
-from torch.overrides import TorchFunctionMode
 
-from layers.dump.geometry import Geometry, conv2d_geometry
-from layers.errors import CaptureError
+from layers.errors import CaptureError, LayerboundsError
+from layers.networks.kinds import CAPTURED, attention_shape, layer_shape, why_not
+from layers.networks.recorder import IN_PROJECTION, OUT_PROJECTION, Recorder
 from layers.networks.source import Collector, LayerInfo, Source
 
-SUPPORTED = (nn.Conv2d, nn.Linear)
 # A source may be one bare layer, whose name in torch is the empty string.
 ROOT = "root"
 
@@ -30,31 +26,43 @@ class TorchSource(Source):
     """A torch module in evaluation mode.
 
     Attributes:
-        module: the network; called with (1, 3, height, width) in its own dtype and device.
+        module: the network; called with (1, 3, height, width) in its own dtype and device, or with
+            what a batch holds.
     """
 
     module: nn.Module = field(repr=False)
 
     def layers(self) -> list[LayerInfo]:
-        """Every Conv2d and Linear, subclasses included; a shared one under its first name."""
-        return [
-            LayerInfo(name or ROOT, _kind(module), tuple(module.weight.shape))
-            for name, module in self.module.named_modules()
-            if isinstance(module, SUPPORTED) and not is_lazy(module.weight)
-        ]
+        """Every layer that can be captured; a shared one under its first name.
+
+        Subclasses included. The joint input projection of torch's attention goes by the name of
+        its module and ``in_proj``.
+        """
+        found = []
+        for name, module in self.module.named_modules():
+            if (shape := attention_shape(module)) is not None:
+                found.append(LayerInfo(_inside(name, IN_PROJECTION), "linear", shape))
+            elif (known := layer_shape(module)) is not None:
+                found.append(LayerInfo(name or ROOT, *known))
+        return found
+
+    def unsupported(self) -> dict[str, str]:
+        """Modules with weights that cannot be captured, and what they are."""
+        reasons = ((name or ROOT, why_not(module)) for name, module in self.module.named_modules())
+        return {name: why for name, why in reasons if why is not None}
 
     def resolve(self, wanted: str) -> str:
         """As ``Source.resolve``; also says when a layer exists but is of another kind."""
         modules = dict(self.module.named_modules(remove_duplicate=False))
         found = modules.get(wanted)
-        if found is not None and wanted and not isinstance(found, SUPPORTED):
+        if found is not None and wanted and layer_shape(found) is None:
             inside = f"{wanted}." if any(found.children()) else ""
             mend = f"; name a layer inside it, {inside}..." if inside else ""
             raise CaptureError(
                 f"layer {wanted!r} of {self.name} is a {type(found).__name__}; "
-                f"only Conv2d and Linear can be captured{mend}"
+                f"only {CAPTURED} can be captured{mend}"
             )
-        if isinstance(found, SUPPORTED) and wanted:
+        if found is not None and wanted:
             return wanted
         return super().resolve(wanted)
 
@@ -63,25 +71,47 @@ class TorchSource(Source):
         return fingerprint(self.module)
 
     @contextmanager
-    def runner(
-        self, names: Sequence[str], collector: Collector
-    ) -> Iterator[Callable[[np.ndarray], None]]:
-        """As ``Source.runner``; each layer must fire exactly once per input."""
+    def runner(self, names: Sequence[str], collector: Collector) -> Iterator[Callable[[Any], None]]:
+        """As ``Source.runner``; each layer must fire exactly once per input.
+
+        On batches a layer may rest, as experts do that are not chosen.
+        """
         modules = dict(self.module.named_modules(remove_duplicate=False)) | {ROOT: self.module}
-        watched = {name: modules[name] for name in names}
-        recorder = _Recorder(collector, {module: name for name, module in watched.items()})
+        watched, attention = _watched(names, modules)
+        recorder = Recorder(collector, watched, attention)
+        kinds = {name: type(module).__name__ for module, name in watched.items()}
+        kinds |= {
+            name: type(module).__name__
+            for module, parts in attention.items()
+            for name in parts.values()
+        }
         reference = next(
             (p for p in self.module.parameters() if p.is_floating_point()), torch.zeros(0)
         )
 
-        def run(array: np.ndarray) -> None:
+        def run(value: Any) -> None:
             recorder.reset()
-            x = torch.from_numpy(array).unsqueeze(0)
-            with torch.no_grad(), recorder:
-                self.module(x.to(reference.device, reference.dtype))
-            for name, module in watched.items():
+            image = isinstance(value, np.ndarray)
+            if image:
+                x = torch.from_numpy(value).unsqueeze(0).to(reference.device, reference.dtype)
+                with torch.no_grad(), recorder:
+                    self.module(x)
+            else:
+                arguments, named = _arguments(_moved(value, reference.device))
                 try:
-                    recorder.check(name, module, collector.image)
+                    with torch.no_grad(), recorder:
+                        self.module(*arguments, **named)
+                except LayerboundsError:
+                    raise
+                except Exception as error:  # whatever a network of anybody's may raise
+                    raise CaptureError(
+                        f"{self.name} fails on {collector.image} with {type(error).__name__}: "
+                        f"{error}; a batch is what the network's forward takes: a tensor, a tuple "
+                        "of arguments or a dict of named ones"
+                    ) from error
+            for name, kind in kinds.items():
+                try:
+                    recorder.check(name, kind, collector.image, everywhere=image)
                 except CaptureError as error:
                     collector.fail(name, error)
 
@@ -89,8 +119,8 @@ class TorchSource(Source):
             stack.callback(_restore_modes, {m: m.training for m in self.module.modules()})
             self.module.eval()
             # Children too: what a wrapped layer (LoRA) calls inside must not count as its own.
-            inner = dict.fromkeys(m for module in watched.values() for m in module.modules())
-            for module in inner:
+            inner = dict.fromkeys(m for module in watched for m in module.modules())
+            for module in inner | dict.fromkeys(attention):
                 stack.callback(module.register_forward_pre_hook(recorder.enter).remove)
                 hook = module.register_forward_hook(recorder.leave, always_call=True)
                 stack.callback(hook.remove)
@@ -109,89 +139,48 @@ def fingerprint(module: nn.Module) -> str:
     return digest.hexdigest()
 
 
-class _Recorder(TorchFunctionMode):
-    """Sees every ``F.conv2d`` and ``F.linear`` while one of the watched modules is running.
-
-    The function call, not the module's input, is what counts: a module may pad its input first
-    (reflection, its own 'same'), or compute its weights.
-    """
-
-    def __init__(self, collector: Collector, watched: dict[nn.Module, str]) -> None:
-        super().__init__()
-        self.collector = collector
-        self.watched = watched
-        self.running: list[nn.Module] = []
-        self.fired: Counter[nn.Module] = Counter()
-        self.calls: Counter[nn.Module] = Counter()
-
-    def reset(self) -> None:
-        self.running.clear()
-        self.fired.clear()
-        self.calls.clear()
-
-    def enter(self, module: nn.Module, _inputs: Any) -> None:
-        self.running.append(module)
-        self.fired[module] += 1
-
-    def leave(self, _module: nn.Module, _inputs: Any, _output: Any) -> None:
-        if self.running:
-            self.running.pop()
-
-    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        kwargs = kwargs or {}
-        module = self.running[-1] if self.running else None
-        if module in self.watched and func in (functional.conv2d, functional.linear):
-            self.calls[module] += 1
-            # A second call is an error already; do not spend time on its Gram.
-            if self.calls[module] == 1 and self.fired[module] == 1:
-                read = _conv2d_call if func is functional.conv2d else _linear_call
-                self.collector.observe(self.watched[module], *read(*args, **kwargs))
-        return func(*args, **kwargs)
-
-    def check(self, name: str, module: nn.Module, image: str) -> None:
-        """Raise unless the module ran once and called its function once."""
-        fired, calls = self.fired[module], self.calls[module]
-        kind = type(module).__name__
-        if fired == 0:
-            raise CaptureError(
-                f"layer {name!r} never fired for image {image}: the network does not call this "
-                "module (a fused attention layer, or an unused branch); capture another layer"
-            )
-        if fired > 1:
-            raise CaptureError(
-                f"layer {name!r} fired {fired} times for image {image}: its weights are shared by "
-                "several places of the network, which have no single Gram; capture another layer"
-            )
-        if calls != 1:
-            raise CaptureError(
-                f"layer {name!r}, a {kind}, called F.conv2d or F.linear {calls} times in one "
-                "forward instead of once, so it is not a plain layer; capture another layer"
-            )
+def _inside(name: str, part: str) -> str:
+    return f"{name}.{part}" if name else part
 
 
-def _conv2d_call(
-    input: Tensor,
-    weight: Tensor,
-    bias: Tensor | None = None,
-    stride: Any = 1,
-    padding: Any = 0,
-    dilation: Any = 1,
-    groups: int = 1,
-) -> tuple[Tensor, Tensor, Geometry]:
-    """Read the arguments of ``F.conv2d``, by position or by name."""
-    shape = tuple(weight.shape)
-    return input, weight, conv2d_geometry(shape, stride, padding, dilation, groups)
+def _watched(
+    names: Sequence[str], modules: Mapping[str, nn.Module]
+) -> tuple[dict[nn.Module, str], dict[nn.Module, dict[str, str]]]:
+    """Modules by their layer's name, and attention modules by the names of their projections."""
+    watched: dict[nn.Module, str] = {}
+    attention: dict[nn.Module, dict[str, str]] = {}
+    for name in names:
+        above, _, part = name.rpartition(".")
+        parent = modules.get(above)
+        if (
+            part in (IN_PROJECTION, OUT_PROJECTION)
+            and isinstance(parent, nn.MultiheadAttention)
+            and type(parent).forward is nn.MultiheadAttention.forward
+        ):
+            attention.setdefault(parent, {})[part] = name
+        else:
+            watched[modules[name]] = name
+    return watched, attention
 
 
-def _linear_call(
-    input: Tensor, weight: Tensor, bias: Tensor | None = None
-) -> tuple[Tensor, Tensor, Geometry]:
-    """Read the arguments of ``F.linear``, by position or by name."""
-    return input, weight, Geometry("linear", tuple(weight.shape))
+def _arguments(value: Any) -> tuple[Sequence[Any], Mapping[str, Any]]:
+    """Arguments by position and by name."""
+    if isinstance(value, Mapping):
+        return (), value
+    return (value, {}) if isinstance(value, tuple | list) else ((value,), {})
 
 
-def _kind(module: nn.Module) -> str:
-    return "conv2d" if isinstance(module, nn.Conv2d) else "linear"
+def _moved(value: Any, device: torch.device) -> Any:
+    """The batch with its tensors and arrays on a device; types stay as they are."""
+    if isinstance(value, np.ndarray):
+        value = torch.from_numpy(np.array(value))
+    if isinstance(value, Tensor):
+        return value.to(device)
+    if isinstance(value, Mapping):
+        return {key: _moved(item, device) for key, item in value.items()}
+    if isinstance(value, list | tuple) and not hasattr(value, "_fields"):
+        return type(value)(_moved(item, device) for item in value)
+    return value
 
 
 def _restore_modes(modes: dict[nn.Module, bool]) -> None:

@@ -43,12 +43,13 @@ def network() -> tuple[nn.Module, Preprocessing]:
 
 
 class Attention(nn.Module):
-    """A convolution, attention whose out_proj torch never calls, and a Linear that sees NaN."""
+    """A convolution, attention, a Linear that nobody calls, and one that sees NaN."""
 
     def __init__(self) -> None:
         super().__init__()
         self.stem = nn.Conv2d(3, 8, 8, stride=8)
         self.attention = nn.MultiheadAttention(8, 2, batch_first=True)
+        self.unused = nn.Linear(8, 8)
         self.broken = nn.Linear(8, 4)
         self.blocks = nn.ModuleList([nn.Linear(8, 8), nn.Linear(8, 8)])
 

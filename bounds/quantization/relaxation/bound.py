@@ -61,30 +61,32 @@ def _solve(codes: CodeProblem, c: int, rounds: int, pairs: int) -> Dual:
     lo, hi = codes.lo - origin, codes.hi - origin
     n = codes.features
     pairs = min(pairs, n * (n - 1))  # a round sees one cut on every sum and every difference
-    value, z, covariance, gap, _, count, *arrays = solve_dual(
+    found = solve_dual(
         codes.gram, codes.targets[c] - origin, codes.start[c] - origin, lo, hi,
         CUTS_PER_INPUT * n + rounds * pairs, rounds, pairs,
     )  # fmt: skip
-    first, second, pair, low, high, sign, multiplier = (a[:count] for a in arrays)
+    first, second, pair, low, high, sign = found.cuts
     moved = origin[first] + np.where(second >= 0, pair * origin[second], 0.0)
     with np.errstate(over="ignore", invalid="ignore"):
-        multiplier = np.maximum(multiplier, 0.0) * codes.unit
+        multiplier = np.maximum(found.multiplier, 0.0) * codes.unit
     cuts = Cuts(
-        np.array(first, np.int64),
-        np.array(second, np.int64),
-        np.array(pair, np.float64),
+        first.copy(),
+        second.copy(),
+        pair.copy(),
         np.rint(low + moved).astype(np.int64),
         np.rint(high + moved).astype(np.int64),
-        np.array(sign, np.float64),
+        sign.copy(),
         # any multiplier may be left out: what is left proves less, and is verified like the rest
         np.where(np.isfinite(multiplier), multiplier, 0.0),
     )
-    converged = gap <= CONVERGED * value
-    claimed = float(codes.to_error(np.full(1, value, np.longdouble))[c]) if converged else np.inf
-    lower, cuts = repaired_bound(codes, c, cuts, z + origin, claimed)
+    value = np.inf  # of an unfinished solve: nothing is claimed
+    if found.gap <= CONVERGED * found.value:
+        value = float(codes.to_error(np.full(1, found.value, np.longdouble))[c])
+    lower, cuts = repaired_bound(codes, c, cuts, found.point + origin, value)
+    covariance = found.covariance
     if not np.isfinite(covariance).all():  # only random roundings need it
         covariance = np.zeros_like(covariance)
-    return Dual(lower, cuts, z + origin, covariance)
+    return Dual(lower, cuts, found.point + origin, covariance)
 
 
 def solve_channel_scs(codes: CodeProblem, c: int, time_limit: float | None = None) -> Dual:

@@ -11,18 +11,26 @@ origin is the minimiser over the box: far from it the error is a small differenc
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import numpy as np
 from numba import njit
 
 from bounds.linalg.cholesky import invert_factor
-from bounds.quantization.relaxation.interior_point import interior_point
+from bounds.linalg.forms import Floats
+from bounds.quantization.relaxation.interior_point import Iterate, interior_point
+from bounds.quantization.relaxation.lifted import (
+    CutArrays,
+    Lifted,
+    Rows,
+    lagrangian_matrix,
+    write_rows,
+)
 from bounds.quantization.relaxation.starting_point import (
     enter_cuts,
     first_multipliers,
-    lagrangian_matrix,
     minimise_lagrangian,
     start_central,
-    write_rows,
 )
 
 RELATIVE_GAP = 1e-5
@@ -33,15 +41,35 @@ CUT_VIOLATION = 1e-3
 ROUNDING = 2.0**-53
 
 
+class CutDual(NamedTuple):
+    """A dual solution of one channel and the primal solution beside it.
+
+    ``value``: of the dual. ``point`` (n,): z that minimises the Lagrangian. ``mean`` (n,) and
+    ``covariance`` (n, n): of the primal solution; on the central path the mean equals ``point``.
+    ``gap``: between the two, infinite if none was solved. ``iterations``: of the interior-point
+    method. ``cuts``, ``multiplier`` (m,): the cuts and their multipliers, none negative.
+    """
+
+    value: float
+    point: Floats
+    mean: Floats
+    covariance: Floats
+    gap: float
+    iterations: int
+    cuts: CutArrays
+    multiplier: Floats
+
+
 @njit(cache=True, nogil=True)
-def add_violated(start, lo, hi, primal, cuts, count, pairs):
+def add_violated(
+    start: Floats, lo: Floats, hi: Floats, primal: Floats, cuts: CutArrays, count: int, pairs: int
+) -> int:
     """Append integer cuts that the primal solution violates: all on one code, ``pairs`` on two.
 
     Returns the new number of cuts.
     """
-    first, second, pair, low, high, sign = cuts[:6]
     n = start.shape[0]
-    room = first.shape[0]
+    room = cuts.first.shape[0]
     old = count
     mean = start + primal[n, :n]
     for i in range(n):
@@ -53,11 +81,10 @@ def add_violated(start, lo, hi, primal, cuts, count, pairs):
             continue
         known = False
         for j in range(old):
-            if first[j] == i and second[j] < 0 and sign[j] > 0.0 and low[j] == floor:
-                known = True
+            single = cuts.first[j] == i and cuts.second[j] < 0
+            known = known or (single and cuts.sign[j] > 0.0 and cuts.low[j] == floor)
         if not known:
-            first[count], low[count], high[count] = i, floor, floor + 1.0
-            second[count], pair[count], sign[count] = -1, 0.0, 1.0
+            write_cut(cuts, count, i, floor, floor + 1.0, 1.0)
             count += 1
     if pairs > 0:
         count = add_pairs(mean, primal, cuts, count, min(count + pairs, room))
@@ -65,9 +92,21 @@ def add_violated(start, lo, hi, primal, cuts, count, pairs):
 
 
 @njit(cache=True, nogil=True)
-def add_pairs(mean, primal, cuts, count, room):
-    """Append the most violated two-variable cuts until there are ``room`` cuts or none is left."""
-    first, second, pair, low, high, sign = cuts[:6]
+def write_cut(cuts: CutArrays, j: int, i: int, low: float, high: float, sign: float) -> None:
+    """Cut ``j`` on code ``i`` alone."""
+    cuts.first[j], cuts.second[j], cuts.pair[j] = i, -1, 0.0
+    cuts.low[j], cuts.high[j], cuts.sign[j] = low, high, sign
+
+
+@njit(cache=True, nogil=True)
+def pair_violations(
+    mean: Floats, primal: Floats, cuts: CutArrays, count: int
+) -> tuple[Floats, Floats]:
+    """How far the cut at ``floor(z_i + z_k)`` and at ``floor(z_i - z_k)`` is violated, and where.
+
+    Returns two arrays (n, n, 2), above the diagonal: ``(y - floor)(y - floor - 1)`` in the mean,
+    negative if violated and zero if known already; and the floors.
+    """
     n = mean.shape[0]
     score = np.zeros((n, n, 2))
     floors = np.empty((n, n, 2))
@@ -83,10 +122,19 @@ def add_pairs(mean, primal, cuts, count, room):
                 score[i, k, minus] = (y - floor) * (y - floor - 1.0) + variance
                 score[i, k, minus] += covariance * (-2.0 if minus else 2.0)
     for j in range(count):
-        if second[j] >= 0:
-            minus = 1 if pair[j] < 0.0 else 0
-            if low[j] == floors[first[j], second[j], minus]:
-                score[first[j], second[j], minus] = 0.0  # known already
+        i, k = cuts.first[j], cuts.second[j]
+        if k >= 0:
+            minus = 1 if cuts.pair[j] < 0.0 else 0
+            if cuts.low[j] == floors[i, k, minus]:
+                score[i, k, minus] = 0.0
+    return score, floors
+
+
+@njit(cache=True, nogil=True)
+def add_pairs(mean: Floats, primal: Floats, cuts: CutArrays, count: int, room: int) -> int:
+    """Append the most violated two-variable cuts until there are ``room`` cuts or none is left."""
+    n = mean.shape[0]
+    score, floors = pair_violations(mean, primal, cuts, count)
     while count < room:
         best = -CUT_VIOLATION
         i = k = m = 0
@@ -99,23 +147,21 @@ def add_pairs(mean, primal, cuts, count, room):
         if best == -CUT_VIOLATION:
             break
         score[i, k, m] = 0.0
-        first[count] = i
-        second[count] = k
-        pair[count] = -1.0 if m else 1.0
-        low[count] = floors[i, k, m]
-        high[count] = floors[i, k, m] + 1.0
-        sign[count] = 1.0
+        write_cut(cuts, count, i, floors[i, k, m], floors[i, k, m] + 1.0, 1.0)
+        cuts.second[count] = k
+        cuts.pair[count] = -1.0 if m else 1.0
         count += 1
     return count
 
 
 @njit(cache=True, nogil=True)
-def verifiable(lifted, factor, rows, multiplier, count):
+def verifiable(problem: Lifted, multiplier: Floats, lifted: Floats, factor: Floats) -> bool:
     """Whether ``M``, factored, is far enough from singular for ``cuts.lagrangian_bound``.
 
     That shifts a balanced Cholesky by ``0.5 / trace(M^-1)`` plus the rounding of forming ``M``.
     """
     n = lifted.shape[0] - 1
+    rows, count = problem.rows, problem.m
     work = np.empty((n, n))
     inverse = np.empty((n, n))
     invert_factor(factor, work, inverse)
@@ -124,10 +170,10 @@ def verifiable(lifted, factor, rows, multiplier, count):
     for i in range(n):
         trace += inverse[i, i] * lifted[i, i]
     for j in range(1, count):
-        i, k = rows[0][j], rows[1][j]
-        lost[i] += multiplier[j] * rows[2][j] ** 2 / lifted[i, i]
-        if rows[3][j] != 0.0:
-            both = abs(multiplier[j] * rows[3][j] * rows[2][j])
+        i, k, a, b = rows.first[j], rows.second[j], rows.alpha[j], rows.beta[j]
+        lost[i] += multiplier[j] * a**2 / lifted[i, i]
+        if b != 0.0:
+            both = abs(multiplier[j] * b * a)
             lost[i] += both / np.sqrt(lifted[i, i] * lifted[k, k])
             lost[k] += both / np.sqrt(lifted[i, i] * lifted[k, k]) + both / lifted[k, k]
     rounding = ROUNDING * ((count + 4) * np.max(np.abs(lost)) + 8.0 * n * (n + 3))
@@ -135,24 +181,24 @@ def verifiable(lifted, factor, rows, multiplier, count):
 
 
 @njit(cache=True, nogil=True)
-def settle(constant, rows, sign, multiplier, count, point):
+def shrink_until_verifiable(problem: Lifted, multiplier: Floats, point: Floats) -> float:
     """Shrink the integer multipliers until ``M`` is verifiable.
 
     Returns the dual value; its minimiser, relative to the origin, goes to ``point`` (n,).
     """
-    size = constant.shape[0]
+    size = problem.constant.shape[0]
     lifted = np.empty((size, size))
     factor = np.empty((size - 1, size - 1))
     trial = multiplier.copy()
     less = 0.0
     while True:
-        for j in range(1, count):
+        for j in range(1, problem.m):
             trial[j] = multiplier[j]
-            if sign[j] * multiplier[j] > 0.0:
+            if problem.sign[j] * multiplier[j] > 0.0:
                 trial[j] *= 1.0 - less
-        total = lagrangian_matrix(constant, rows, sign, trial, count, lifted)
+        total = lagrangian_matrix(problem, trial, lifted)
         feasible, value, z = minimise_lagrangian(lifted, total, factor)
-        if feasible and verifiable(lifted, factor, rows, trial, count):
+        if feasible and verifiable(problem, trial, lifted, factor):
             break
         if less == 1.0:
             value, z = 0.0, np.zeros(size - 1)
@@ -164,130 +210,147 @@ def settle(constant, rows, sign, multiplier, count, point):
 
 
 @njit(cache=True, nogil=True)
-def first_cuts(start, lo, hi, cuts, sign, free):
+def lift(gram: Floats, offset: Floats, room: int) -> Lifted:
+    """The error of codes less an origin that is ``offset`` (n,) from the target; no cuts yet."""
+    n = gram.shape[0]
+    rows = Rows(
+        np.full(room + 1, n, np.int64), np.full(room + 1, n, np.int64),
+        np.ones(room + 1), np.zeros(room + 1), np.zeros(room + 1),
+    )  # fmt: skip
+    slope = gram @ offset
+    constant = np.empty((n + 1, n + 1))
+    constant[:n, :n] = gram
+    constant[n, :n] = slope
+    constant[:n, n] = slope
+    constant[n, n] = offset @ slope
+    free = np.zeros(room + 1, np.bool_)
+    free[0] = True
+    return Lifted(constant, rows, np.ones(room + 1), free, 1)
+
+
+@njit(cache=True, nogil=True)
+def with_cuts(problem: Lifted, start: Floats, cuts: CutArrays, count: int) -> Lifted:
+    """The problem with cuts up to ``count``, those it does not have yet lifted to rows."""
+    write_rows(start, cuts, problem.m - 1, count, problem.rows)
+    return Lifted(problem.constant, problem.rows, problem.sign, problem.free, count + 1)
+
+
+@njit(cache=True, nogil=True)
+def first_cuts(start: Floats, lo: Floats, hi: Floats, cuts: CutArrays, problem: Lifted) -> int:
     """The integer cut at the floor of ``start`` and the box cut of every code; returns how many.
 
     Between two levels the integer cut is an equality, and the box says the same thing.
     """
-    first, second, pair, low, high, cut_sign = cuts[:6]
     n = start.shape[0]
     count = n
     for i in range(n):
-        first[i] = i
-        low[i] = max(min(np.floor(start[i]), hi[i] - 1.0), lo[i])
-        high[i] = low[i] + 1.0
-        cut_sign[i] = 1.0
-        free[i + 1] = hi[i] - lo[i] <= 1.0
-        if not free[i + 1]:
-            first[count] = i
-            low[count] = lo[i]
-            high[count] = hi[i]
-            cut_sign[count] = -1.0
+        low = max(min(np.floor(start[i]), hi[i] - 1.0), lo[i])
+        write_cut(cuts, i, i, low, low + 1.0, 1.0)
+        problem.free[i + 1] = hi[i] - lo[i] <= 1.0
+        if not problem.free[i + 1]:
+            write_cut(cuts, count, i, lo[i], hi[i], -1.0)
+            problem.sign[count + 1] = -1.0
             count += 1
-    second[:] = -1
-    pair[:] = 0.0
-    sign[1:] = cut_sign
     return count
 
 
 @njit(cache=True, nogil=True)
-def solve_duals(gram, targets, starts, lo, hi, room, rounds, pairs=0):
-    """The SDP bounds of many channels: ``solve_dual`` for every row of the arguments (channels, n).
+def read_multipliers(problem: Lifted, multiplier: Floats, cuts: CutArrays) -> Floats:
+    """The multipliers of the cuts themselves, from those of their rows (m,).
 
-    Returns: the same items as ``solve_dual``, each with a leading axis of channels, and last the
-        mean (channels, n) of the primal solutions (on the central path it equals z).
+    An equality's may be negative: then it is the cut's other side.
     """
-    channels, n = targets.shape
+    count = problem.m - 1
+    out = np.zeros(count)
+    for j in range(count):
+        half = 0.5 * (cuts.high[j] - cuts.low[j])
+        signed = problem.sign[j + 1] * multiplier[j + 1] / (half * half)
+        if signed != 0.0:
+            cuts.sign[j] = 1.0 if signed > 0.0 else -1.0
+        out[j] = abs(signed)
+    return out
+
+
+@njit(cache=True, nogil=True)
+def solve_cuts(
+    gram: Floats,
+    target: Floats,
+    start: Floats,
+    lo: Floats,
+    hi: Floats,
+    room: int,
+    rounds: int,
+    pairs: int,
+) -> CutDual:
+    """The kernel of ``solve_dual``.
+
+    the integer cut at the floor of the box minimiser and the box cut, of every code
+    multipliers well inside the feasible set; X and s on their central path
+    ``rounds`` times, each with a smaller gap
+        interior-point method to that gap
+        cuts that its X violates enter
+    interior-point method to the last gap
+    integer multipliers shrunk until the Lagrangian is verifiably definite
+    """
+    n = target.shape[0]
     room = max(room, 2 * n)
-    size = n + 1
-    value = np.empty(channels)
-    point = np.empty((channels, n))
-    mean = np.empty((channels, n))
-    covariance = np.empty((channels, n, n))
-    gaps = np.full(channels, np.inf)
-    steps = np.zeros(channels, np.int64)
-    counts = np.empty(channels, np.int64)
-    all_first = np.zeros((channels, room), np.int64)
-    all_second = np.full((channels, room), -1, np.int64)
-    all_pair = np.zeros((channels, room))
-    all_low = np.zeros((channels, room))
-    all_high = np.ones((channels, room))
-    all_sign = np.ones((channels, room))
-    all_multiplier = np.zeros((channels, room))
-
-    rows = (
-        np.full(room + 1, n, np.int64),
-        np.full(room + 1, n, np.int64),
-        np.ones(room + 1),
-        np.zeros(room + 1),
-        np.zeros(room + 1),
-    )
-    sign = np.ones(room + 1)
-    free = np.zeros(room + 1, np.bool_)
-    free[0] = True
-    multiplier = np.zeros(room + 1)
-    slack = np.zeros(room + 1)
-    constant = np.empty((size, size))
-    state = np.empty((2, size, size))
-    for c in range(channels):
-        start = starts[c]
-        cuts = (
-            all_first[c], all_second[c], all_pair[c], all_low[c], all_high[c], all_sign[c],
-        )  # fmt: skip
-        free[1:] = False
-        multiplier[:] = 0.0
-        count = first_cuts(start, lo[c], hi[c], cuts, sign, free)
-        write_rows(start, cuts, 0, count, rows)
-        offset = start - targets[c]
-        slope = gram @ offset
-        constant[:n, :n] = gram
-        constant[n, :n] = slope
-        constant[:n, n] = slope
-        constant[n, n] = offset @ slope
-        rounded = np.minimum(np.maximum(np.rint(start), lo[c]), hi[c]) - targets[c]
-        smallest = SMALLEST_GAP * (rounded @ (gram @ rounded)) + 1e-16
-        state[:] = 0.0
-        # the last turn is the accurate one; the turns before it stop early to look for cuts
-        turn = rounds if first_multipliers(gram, slope, cuts, free, multiplier, count) else -1
-        if not start_central(constant, rows, sign, free, multiplier, count + 1, slack, state[0]):
-            turn = -1
-        gap = ROUND_GAP
-        while turn >= 0:
-            gaps[c], centre, more = interior_point(
-                constant, rows, sign, free, multiplier, slack, state, count + 1,
-                gap if turn > 0 else RELATIVE_GAP, smallest,
-            )  # fmt: skip
-            steps[c] += more
-            gap *= ROUND_SHRINK
-            turn -= 1
-            if turn >= 0:
-                grown = add_violated(start, lo[c], hi[c], state[0], cuts, count, pairs)
-                if grown > count:
-                    write_rows(start, cuts, count, grown, rows)
-                    sign[count + 1 : grown + 1] = 1.0
-                    if enter_cuts(state[1], rows, multiplier, slack, count + 1, grown + 1, centre):
-                        count = grown
-        value[c] = settle(constant, rows, sign, multiplier, count + 1, point[c])
-        for j in range(count):
-            half = 0.5 * (cuts[4][j] - cuts[3][j])
-            signed = sign[j + 1] * multiplier[j + 1] / (half * half)
-            if signed != 0.0:  # an equality's multiplier may be negative: the cut's other side
-                all_sign[c, j] = 1.0 if signed > 0.0 else -1.0
-            all_multiplier[c, j] = abs(signed)
-        counts[c] = count
-        for i in range(n):
-            point[c, i] += start[i]
-            mean[c, i] = state[0, i, n] + start[i]
-            for k in range(n):
-                covariance[c, i, k] = state[0, i, k] - state[0, i, n] * state[0, k, n]
-    return (
-        value, point, covariance, gaps, steps, counts,
-        all_first, all_second, all_pair, all_low, all_high, all_sign, all_multiplier,
-        mean,
+    cuts = CutArrays(
+        np.zeros(room, np.int64), np.full(room, -1, np.int64), np.zeros(room),
+        np.zeros(room), np.ones(room), np.ones(room),
     )  # fmt: skip
+    offset = start - target
+    problem = lift(gram, offset, room)
+    problem = with_cuts(problem, start, cuts, first_cuts(start, lo, hi, cuts, problem))
+    at = Iterate(np.zeros((2, n + 1, n + 1)), np.zeros(room + 1), np.zeros(room + 1))
+    rounded = np.minimum(np.maximum(np.rint(start), lo), hi) - target
+    smallest = SMALLEST_GAP * np.dot(rounded, gram @ rounded) + 1e-16
+    started = first_multipliers(gram, problem, cuts, at.multiplier)
+    started = start_central(problem, at) and started
+    gap = np.inf
+    iterations = 0
+    round_gap = ROUND_GAP
+    for turn in range(rounds + 1 if started else 0):
+        last = turn == rounds
+        gap, centre, more = interior_point(
+            problem, at, RELATIVE_GAP if last else round_gap, smallest
+        )
+        iterations += more
+        round_gap *= ROUND_SHRINK
+        if not last:
+            count = problem.m - 1
+            grown = add_violated(start, lo, hi, at.matrices[0], cuts, count, pairs)
+            more_cuts = with_cuts(problem, start, cuts, grown)
+            if grown > count and enter_cuts(at, problem.rows, count + 1, grown + 1, centre):
+                problem = more_cuts
+    point = np.empty(n)
+    value = shrink_until_verifiable(problem, at.multiplier, point)
+    multiplier = read_multipliers(problem, at.multiplier, cuts)
+    mean = np.empty(n)
+    covariance = np.empty((n, n))
+    primal = at.matrices[0]
+    for i in range(n):
+        point[i] += start[i]
+        mean[i] = primal[i, n] + start[i]
+        for k in range(n):
+            covariance[i, k] = primal[i, k] - primal[i, n] * primal[k, n]
+    used = problem.m - 1
+    found = CutArrays(
+        cuts.first[:used], cuts.second[:used], cuts.pair[:used],
+        cuts.low[:used], cuts.high[:used], cuts.sign[:used],
+    )  # fmt: skip
+    return CutDual(value, point, mean, covariance, gap, iterations, found, multiplier)
 
 
-def solve_dual(gram, target, start, lo, hi, room, rounds, pairs=0):
+def solve_dual(
+    gram: Floats,
+    target: Floats,
+    start: Floats,
+    lo: Floats,
+    hi: Floats,
+    room: int,
+    rounds: int,
+    pairs: int = 0,
+) -> CutDual:
     """The SDP bound of one channel.
 
     Args:
@@ -296,16 +359,10 @@ def solve_dual(gram, target, start, lo, hi, room, rounds, pairs=0):
         room: how many cuts can be held, at least 2n; rounds: how often violated cuts are added;
             pairs: how many two-variable cuts a round may add.
 
-    Returns: dual value, z (n,) minimising the Lagrangian, covariance (n, n) of the primal solution,
-        gap between the two (infinite: none solved), iterations, number of cuts, and the cut arrays
-        first, second, pair sign, low, high, sign, multiplier (room,).
-
     Source: Park and Boyd, A semidefinite programming method for integer convex quadratic
     minimization, Optimization Letters 12 (2018).
     """
-    one = (1, len(target))
-    answer = solve_duals(
-        gram, np.reshape(target, one), np.reshape(start, one), np.reshape(lo, one),
-        np.reshape(hi, one), room, rounds, pairs,
-    )  # fmt: skip
-    return tuple(item[0] for item in answer[:-1])
+    gram, target, start, lo, hi = (
+        np.ascontiguousarray(item, np.float64) for item in (gram, target, start, lo, hi)
+    )
+    return solve_cuts(gram, target, start, lo, hi, room, rounds, pairs)

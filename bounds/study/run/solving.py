@@ -301,6 +301,8 @@ def _worst(ranges: list[Range]) -> NDArray[np.str_]:
 def _heldout(piece: Piece, ranges: list[Range], shares: list[float]) -> tuple[float, float]:
     """Energy, and error of the attained weights, on the held-out inputs, summed over channels."""
     gram = piece.chunk.heldout_gram
+    if gram is None:
+        return math.nan, math.nan
     energy = float(form(gram, piece.weights).sum())
     errors = [float(form(gram, r.weights - piece.weights).sum()) for r in ranges]
     return energy, float(sum(share * e for share, e in zip(shares, errors, strict=True)))

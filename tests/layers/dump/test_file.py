@@ -104,6 +104,7 @@ def test_chunks_tile_the_layer(
         rebuilt[c.channels, c.features] = c.weights
         full, held = dump.gram_blocks[0][c.group], dump.heldout_blocks[0][c.group]
         assert np.array_equal(c.gram, full[c.features, c.features])
+        assert c.heldout_gram is not None
         assert np.array_equal(c.heldout_gram, held[c.features, c.features])
         for array in (c.weights, c.gram, c.heldout_gram):
             assert array.dtype == np.float64

@@ -37,6 +37,8 @@ def test_split_is_interleaved_disjoint_and_repeatable(tmp_path: Path) -> None:
         (10, {"heldout_count": 4}, (6, 4)),
         (10, {"limit": 5, "heldout_count": 1}, (4, 1)),
         (10, {"heldout_count": 9}, (1, 9)),
+        (10, {"heldout_count": 0}, (10, 0)),
+        (1, {"heldout_count": 0}, (1, 0)),
     ],
 )
 def test_sizes(count: int, options: dict, expected: tuple[int, int], tmp_path: Path) -> None:
@@ -49,8 +51,8 @@ def test_sizes(count: int, options: dict, expected: tuple[int, int], tmp_path: P
     [
         (0, {}, "no image directly in"),
         (1, {}, "1 distinct image"),
-        (4, {"heldout_count": 4}, "cannot hold out 4 of 4 images: choose 1 to 3"),
-        (4, {"heldout_count": 0}, "cannot hold out 0"),
+        (4, {"heldout_count": 4}, "cannot hold out 4 of 4 images: choose 0 to 3"),
+        (4, {"heldout_count": -1}, "cannot hold out -1"),
         (4, {"heldout_fraction": 1.0}, "strictly between"),
         (4, {"limit": 1}, "too few images"),
     ],

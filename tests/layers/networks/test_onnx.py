@@ -11,7 +11,7 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from layers.capture.run import capture_layers
+from layers.capture.run import capture_source
 from layers.errors import CaptureError, SourceError
 from layers.images.preprocessing import Preprocessing
 from layers.networks.onnx_file import open_onnx
@@ -136,8 +136,8 @@ def test_equal_to_torch(exported: Path, tmp_path: Path) -> None:
     assert source.layers() == reference.layers(), "attention without weights is no layer"
     names = [layer.name for layer in source.layers()]
     for ours, theirs in zip(
-        capture_layers(source, names, calibration),
-        capture_layers(reference, names, calibration),
+        capture_source(source, names, calibration),
+        capture_source(reference, names, calibration),
         strict=True,
     ):
         assert ours.geometry == theirs.geometry
@@ -172,7 +172,7 @@ def test_automatic_padding(
     )
     path = write(tmp_path / "c.onnx", [convolution], {"w": weight}, ["y"])
     calibration = small_calibration(tmp_path / "images")
-    [layer] = capture_layers(open_onnx("c", path, SMALL), ["w"], calibration)
+    [layer] = capture_source(open_onnx("c", path, SMALL), ["w"], calibration)
     session = onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
     expected = np.zeros(2)
     for image in calibration.images:
@@ -200,7 +200,7 @@ def test_constant_nodes_identities_and_repeated_names(tmp_path: Path) -> None:
     path = write(tmp_path / "c.onnx", nodes, constants, ["c", "e", "d"])
     source = open_onnx("c", path, SMALL)
     assert [layer.name for layer in source.layers()] == ["fc", "fc.b", "w"]
-    first, second, _ = capture_layers(
+    first, second, _ = capture_source(
         source, ["fc", "fc.b", "w"], small_calibration(tmp_path / "images")
     )
     assert np.array_equal(first.gram_blocks[0], second.gram_blocks[0])
@@ -223,7 +223,7 @@ def test_branches_keep_what_they_use(tmp_path: Path) -> None:
     constants = {"yes": np.array(True), "w": np.ones((16, 2), np.float32)}
     path = write(tmp_path / "if.onnx", nodes, constants, ["out"])
     calibration = small_calibration(tmp_path / "images")
-    [layer] = capture_layers(open_onnx("if", path, SMALL), ["w"], calibration)
+    [layer] = capture_source(open_onnx("if", path, SMALL), ["w"], calibration)
     x = np.concatenate([SMALL(i.open()).reshape(-1, 16) for i in calibration.images])
     x = np.minimum(-x, 0).astype(np.float64)
     np.testing.assert_allclose(layer.gram_blocks[0][0], x.T @ x, rtol=1e-12)
@@ -244,9 +244,9 @@ def test_old_files_list_their_constants_as_inputs(tmp_path: Path) -> None:
     onnx.save(model, str(path))
     calibration = small_calibration(tmp_path / "images")
     source = open_onnx("o", path, SMALL)
-    [alone] = capture_layers(source, ["gc"], calibration)
+    [alone] = capture_source(source, ["gc"], calibration)
     assert alone.weights[0, 0] == 2
-    both = capture_layers(source, ["fc", "gc"], calibration)
+    both = capture_source(source, ["fc", "gc"], calibration)
     for layer in both:
         assert np.array_equal(layer.gram_blocks[0], alone.gram_blocks[0])
 
@@ -255,13 +255,13 @@ def test_nan_activation_names_layer_and_image(tmp_path: Path) -> None:
     nodes = [node("Log", ["x"], "l"), node("MatMul", ["l", "w"], "y", "/fc/MatMul")]
     path = write(tmp_path / "n.onnx", nodes, {"w": np.ones((16, 2), np.float32)}, ["y"])
     with pytest.raises(CaptureError, match=r"'fc' sees NaN .* image_00\.png"):
-        capture_layers(open_onnx("n", path, SMALL), ["fc"], small_calibration(tmp_path / "images"))
+        capture_source(open_onnx("n", path, SMALL), ["fc"], small_calibration(tmp_path / "images"))
 
 
 def test_wrong_input_size_is_said(exported: Path, tmp_path: Path) -> None:
     source = open_onnx("net", exported, Preprocessing(size=20))
     with pytest.raises(CaptureError, match=r"net failed on image image_00.png"):
-        capture_layers(source, ["key"], small_calibration(tmp_path / "images"))
+        capture_source(source, ["key"], small_calibration(tmp_path / "images"))
 
 
 @pytest.mark.parametrize(
@@ -289,7 +289,7 @@ def test_missing_packages_name_the_extra(
             if package == "onnx":
                 open_onnx("net", exported)
             else:
-                capture_layers(source, ["key"], small_calibration(tmp_path / "images"))
+                capture_source(source, ["key"], small_calibration(tmp_path / "images"))
 
 
 def test_the_reference_network_is_what_it_claims() -> None:

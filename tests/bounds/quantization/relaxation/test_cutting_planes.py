@@ -9,7 +9,7 @@ from bounds.linalg.boxqp import box_minimiser
 from bounds.problem.grid import integer_range
 from bounds.quantization.relaxation.conic import solve_relaxation
 from bounds.quantization.relaxation.cuts import Cuts, lagrangian_bound
-from bounds.quantization.relaxation.cutting_planes import solve_dual, solve_duals
+from bounds.quantization.relaxation.cutting_planes import solve_dual
 
 CONDITIONS = (1.0, 1e2, 1e4, 1e7, 1e10, np.inf)
 
@@ -36,16 +36,15 @@ def random_problem(rng, n, condition, bits, far=0.0):
 
 
 def cuts_of(answer):
-    count = answer[5]
-    first, second, pair, low, high, sign, multiplier = (a[:count] for a in answer[6:])
+    first, second, pair, low, high, sign = answer.cuts
     low, high = np.rint(low).astype(np.int64), np.rint(high).astype(np.int64)
-    return Cuts(first, second, pair, low, high, sign, multiplier)
+    return Cuts(first, second, pair, low, high, sign, answer.multiplier)
 
 
 def solve_certified(gram, target, start, lo, hi, rounds=0, pairs=0):
     answer = solve_dual(gram, target, start, lo, hi, 12 * len(target), rounds, pairs)
     cuts = cuts_of(answer)
-    return answer, cuts, lagrangian_bound(gram, target, 1.0, cuts, answer[1])
+    return answer, cuts, lagrangian_bound(gram, target, 1.0, cuts, answer.point)
 
 
 def brute_force(gram, target, lo, hi):
@@ -63,10 +62,10 @@ def test_bound_is_below_the_optimum(condition, bits, n):
         answer, cuts, certified = solve_certified(*problem, rounds, pairs)
         gram, target, _, lo, hi = problem
         optimum = brute_force(gram, target, lo, hi)
-        assert answer[0] <= optimum * (1 + 1e-9) + 1e-12
+        assert answer.value <= optimum * (1 + 1e-9) + 1e-12
         assert certified <= optimum
         assert (cuts.multiplier >= 0).all()
-        assert np.isfinite(answer[2]).all()
+        assert np.isfinite(answer.covariance).all()
 
 
 def test_every_cut_holds_for_every_code():
@@ -99,8 +98,8 @@ def test_agrees_with_clarabel(condition, bits):
             gram, target - floors, start - floors, lo - floors, hi - floors
         )
         assert 10 * np.log10(certified / reference.value) > -0.01
-        assert answer[0] == pytest.approx(certified, rel=1e-6)
-        assert answer[0] <= reference.value * (1 + 1e-3)
+        assert answer.value == pytest.approx(certified, rel=1e-6)
+        assert answer.value <= reference.value * (1 + 1e-3)
 
 
 @pytest.mark.parametrize("condition", CONDITIONS)
@@ -109,7 +108,7 @@ def test_multipliers_are_comfortably_verifiable(condition):
     rng = np.random.default_rng(11)
     for n, bits in ((1, 4), (20, 2), (36, 4), (36, 8)):
         answer, _, certified = solve_certified(*random_problem(rng, n, condition, bits))
-        assert certified >= max(answer[0], 0.0) * (1 - 1e-6)
+        assert certified >= max(answer.value, 0.0) * (1 - 1e-6)
         if np.isfinite(condition):
             assert certified > 0
 
@@ -129,8 +128,8 @@ def test_more_cuts_raise_the_bound():
 @pytest.mark.parametrize("factor", (2.0**-12, 2.0**12))
 def test_scales_with_the_gram(factor):
     gram, target, start, lo, hi = random_problem(np.random.default_rng(1), 12, 1e3, 4)
-    one = solve_dual(gram, target, start, lo, hi, 100, 1)[0]
-    other = solve_dual(gram * factor, target, start, lo, hi, 100, 1)[0]
+    one = solve_dual(gram, target, start, lo, hi, 100, 1).value
+    other = solve_dual(gram * factor, target, start, lo, hi, 100, 1).value
     assert other == pytest.approx(one * factor, rel=2e-5)
 
 
@@ -138,16 +137,16 @@ def test_shifted_codes_give_the_same_bound():
     gram, target, start, lo, hi = random_problem(np.random.default_rng(2), 12, 1e3, 4)
     one = solve_dual(gram, target, start, lo, hi, 100, 1)
     other = solve_dual(gram, target + 5, start + 5, lo + 5, hi + 5, 100, 1)
-    assert other[0] == pytest.approx(one[0], rel=2e-5)
-    np.testing.assert_allclose(other[1], one[1] + 5, atol=0.02)
+    assert other.value == pytest.approx(one.value, rel=2e-5)
+    np.testing.assert_allclose(other.point, one.point + 5, atol=0.02)
 
 
 def test_targets_on_the_grid_have_bound_zero():
     gram = random_gram(np.random.default_rng(4), 8, 1e2)
     for target in (np.zeros(8), np.array([1.0, -2, 0, 1, 0, 0, -1, 1])):
         answer = solve_dual(gram, target, target, np.full(8, -2.0), np.full(8, 1.0), 50, 2)
-        assert abs(answer[0]) < 1e-12
-        assert np.isfinite(answer[2]).all()
+        assert abs(answer.value) < 1e-12
+        assert np.isfinite(answer.covariance).all()
 
 
 def test_dead_inputs_are_harmless():
@@ -161,7 +160,7 @@ def test_dead_inputs_are_harmless():
         np.ascontiguousarray(gram[np.ix_(keep, keep)]), target[keep], start, lo[1:], hi[1:], 50, 0
     )
     both = solve_dual(gram, target, np.insert(start, 3, -0.5), lo, hi, 50, 0)
-    assert both[0] == pytest.approx(alone[0], rel=1e-3)
+    assert both.value == pytest.approx(alone.value, rel=1e-3)
 
 
 def test_boxes_of_different_widths():
@@ -175,38 +174,22 @@ def test_boxes_of_different_widths():
         answer, _, certified = solve_certified(gram, target, start, lo, hi, 2, 3)
         optimum = brute_force(gram, target, lo, hi)
         assert 0 < certified <= optimum
-        assert answer[0] <= optimum * (1 + 1e-9)
+        assert answer.value <= optimum * (1 + 1e-9)
 
 
 def test_mean_and_covariance_are_the_primal_solution():
     """Feasible for every cut, and of the dual's value (strong duality)."""
     gram, target, start, lo, hi = random_problem(np.random.default_rng(9), 16, 1e2, 3)
-    targets, starts = np.stack([target, target + 1]), np.stack([start, start + 1])
-    answer = solve_duals(
-        gram, targets, starts, np.stack([lo, lo + 1]), np.stack([hi, hi + 1]), 100, 0
-    )
-    for c in range(2):
-        cuts = cuts_of([item[c] for item in answer[:-1]])
-        mean, covariance = answer[-1][c], answer[2][c]
+    for shift in (0, 1):
+        answer = solve_dual(gram, target + shift, start + shift, lo + shift, hi + shift, 100, 0)
+        cuts = cuts_of(answer)
+        mean, covariance = answer.mean, answer.covariance
         assert np.linalg.eigvalsh(covariance)[0] > -1e-9
-        error = mean - targets[c]
+        error = mean - target - shift
         objective = error @ gram @ error + np.sum(gram * covariance)
-        assert objective == pytest.approx(answer[0][c], rel=1e-4)
-        assert objective - answer[0][c] < 2 * answer[3][c] < 1e-4 * objective
+        assert objective == pytest.approx(answer.value, rel=1e-4)
+        assert objective - answer.value < 2 * answer.gap < 1e-4 * objective
         rows = cuts.directions(16)
         spread = np.einsum("ij,jk,ik->i", rows, covariance, rows)
         y = rows @ mean
         assert (cuts.sign * ((y - cuts.low) * (y - cuts.high) + spread) > -1e-6).all()
-
-
-def test_a_batch_is_its_channels():
-    rng = np.random.default_rng(10)
-    gram = random_gram(rng, 9, 1e2)
-    targets = rng.uniform(-4, 3, (4, 9))
-    starts = np.array([box_minimiser(gram, t, -4.0, 3.0) for t in targets])
-    lo, hi = np.full((4, 9), -4.0), np.full((4, 9), 3.0)
-    batch = solve_duals(gram, targets, starts, lo, hi, 60, 2, 3)
-    for c in range(4):
-        single = solve_dual(gram, targets[c], starts[c], lo[c], hi[c], 60, 2, 3)
-        for one, many in zip(single, batch[:-1], strict=True):
-            np.testing.assert_array_equal(one, many[c])

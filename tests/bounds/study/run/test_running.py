@@ -101,6 +101,7 @@ def test_rows_say_what_the_solvers_say(ran):
         assert row["upper"] == found.upper.sum()
         assert row["energy"] == found.energy.sum()
         error = found.weights - weights
+        assert chunk.heldout_gram is not None
         heldout = np.einsum("ci,ij,cj->", error, chunk.heldout_gram, error)
         assert row["heldout_error"] == pytest.approx(heldout, rel=1e-12)
         assert row["dump_hash"] == dump.content_hash
