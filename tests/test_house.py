@@ -26,7 +26,8 @@ ROOMS = {
     ),
     "bounds": (
         *("errors", "linalg", "problem", "quantization", "pruning", "joint", "layer"),
-        *("certificate", "theory", "results", "gap", "study", "audit", "fuzz", "present", "cli"),
+        *("certificate", "theory", "results", "gap", "study", "finetune", "audit", "fuzz"),
+        *("present", "cli"),
     ),
 }
 #: Loaded by themselves: the verifier knows no other room, and packages name what is public.

@@ -15,6 +15,7 @@ import typer
 from bounds.cli.allocating import allocate
 from bounds.cli.auditing import audit
 from bounds.cli.checkpoints import judge
+from bounds.cli.finetuning import finetune
 from bounds.cli.judging import gap
 from bounds.cli.networks import extract, layers
 from bounds.cli.showing import anytime, figure, report, table
@@ -86,6 +87,7 @@ def guarded(command: Callable[..., None]) -> Callable[..., None]:
 app.callback()(options)
 for command in (
     study,
+    finetune,
     report,
     table,
     figure,

@@ -14,7 +14,12 @@ Results = Annotated[
 
 def figure(
     results: Results,
-    kind: Annotated[str, typer.Option(help="ranges, losses, heldout or formats.")] = "ranges",
+    kind: Annotated[
+        str,
+        typer.Option(
+            help="ranges, losses, heldout or formats; of fine-tuning: accuracy, representation, training."
+        ),
+    ] = "ranges",
     out: Annotated[Path | None, typer.Option(help="Where to write, without .png and .pdf.")] = None,
     width: Annotated[
         str, typer.Option(help="column, text, neurips, icml-*, ieee-* (column, text) or lncs.")
@@ -22,17 +27,25 @@ def figure(
 ) -> None:
     """Draw a figure of a study as PNG and PDF, and its data as CSV for pgfplots."""
     from bounds.errors import StudyError
-    from bounds.present.figures import KINDS, save_data, save_figure
+    from bounds.present.figures import FINETUNE_KINDS, KINDS, save_data, save_figure
+    from bounds.results.finetuned import LAYERS, NETWORKS, read_finetuned
     from bounds.results.ranges import load_rows
     from bounds.results.table import results_path
 
-    if kind not in KINDS:
-        raise StudyError(f"unknown figure {kind!r}; choose from {', '.join(KINDS)}")
-    draw, data = KINDS[kind]
-    rows = load_rows(results)
-    stem = results_path(results).with_name(kind) if out is None else out
-    paths = save_figure(draw(rows, width=width), stem)
-    for path in [*paths, save_data(data(rows), stem.with_name(f"{stem.name}.csv"))]:
+    if kind in FINETUNE_KINDS:
+        draw, data = FINETUNE_KINDS[kind]
+        tables = [read_finetuned(results, name) for name in (NETWORKS, LAYERS)]
+        stem = (results if results.is_dir() else results.parent) / kind
+    elif kind in KINDS:
+        draw, data = KINDS[kind]
+        tables = [load_rows(results)]
+        stem = results_path(results).with_name(kind)
+    else:
+        known = ", ".join([*KINDS, *FINETUNE_KINDS])
+        raise StudyError(f"unknown figure {kind!r}; choose from {known}")
+    stem = stem if out is None else out
+    paths = save_figure(draw(*tables, width=width), stem)
+    for path in [*paths, save_data(data(*tables), stem.with_name(f"{stem.name}.csv"))]:
         typer.echo(path)
 
 

@@ -5,17 +5,31 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 
-from layers.capture.collector import CapturedLayer, Collector
+from layers.capture.collector import Collector
 from layers.capture.run import one_thread
-from layers.capture.to_dump import versions
+from layers.capture.to_dump import to_dump
 from layers.dump.file import VERSION, dump_path, write_dump
-from layers.dump.layer import LayerDump
 from layers.errors import FinetuneError
 from layers.finetuning.examples import Examples, Part
 from layers.networks.torch_module import TorchSource
+
+
+class Example(NamedTuple):
+    """An example as a dump records it."""
+
+    name: str
+    sha256: str
+
+
+class Seen(NamedTuple):
+    """Which examples made the calibration Gram matrix, and which the held-out one."""
+
+    images: list[Example]
+    heldout: list[Example]
 
 
 def dump_examples(
@@ -45,7 +59,8 @@ def dump_examples(
     }
     parts: dict[str, Part] = {"calibration": examples.train, "heldout": examples.test}
     collector = Collector(list(names), "full")
-    records: dict[str, list[tuple[str, str]]] = {part: [] for part in chosen}
+    seen = Seen([], [])
+    records = {"calibration": seen.images, "heldout": seen.heldout}
     with one_thread(), source.runner(list(names), collector) as run:
         for part in ("calibration", "heldout"):
             for index in chosen[part]:
@@ -53,7 +68,7 @@ def dump_examples(
                 name = f"{part} {index}"
                 collector.begin(part, name)
                 run(x)
-                records[part].append((name, hashlib.sha256(x.tobytes()).hexdigest()))
+                records[part].append(Example(name, hashlib.sha256(x.tobytes()).hexdigest()))
     recipe = {
         "format": str(VERSION),
         "network": source.fingerprint(),
@@ -63,7 +78,7 @@ def dump_examples(
     paths = {}
     for layer in collector.results():
         paths[layer.name] = dump_path(folder, source.name, layer.name)
-        write_dump(paths[layer.name], _dump(source.name, layer, records, recipe))
+        write_dump(paths[layer.name], to_dump(source.name, layer, seen, recipe))
     return paths
 
 
@@ -73,31 +88,3 @@ def _evenly(part: Part, count: int) -> list[int]:
         raise FinetuneError(f"{count} examples for a Gram matrix are too few; give 1 or more")
     count = min(count, total)
     return [int((i + 0.5) * total / count) for i in range(count)]
-
-
-def _dump(
-    source: str,
-    layer: CapturedLayer,
-    records: dict[str, list[tuple[str, str]]],
-    recipe: dict[str, str],
-) -> LayerDump:
-    geometry = layer.geometry
-    return LayerDump(
-        source=source,
-        layer=layer.name,
-        kind=geometry.kind,
-        weights=layer.weights,
-        gram_blocks=layer.gram_blocks,
-        heldout_blocks=layer.heldout_blocks,
-        rows=layer.rows,
-        heldout_rows=layer.heldout_rows,
-        weight_shape=geometry.weight_shape,
-        stride=geometry.stride,
-        padding=geometry.padding,
-        dilation=geometry.dilation,
-        groups=geometry.groups,
-        images=tuple(records["calibration"]),
-        heldout_images=tuple(records["heldout"]),
-        recipe=recipe,
-        versions=versions(),
-    )

@@ -57,9 +57,10 @@ class Training:
 
 @dataclass(frozen=True)
 class Moment:
-    """Where a run is: ``step`` of ``steps`` done, mean loss and accuracy of the epoch so far."""
+    """Where a run is: what is done, and mean training loss and accuracy of this epoch so far."""
 
     epoch: int
+    epochs: int
     step: int
     steps: int
     loss: float
@@ -241,7 +242,7 @@ class _Run:
         loss, accuracy = (
             [total / index for total in self.running] if index else self.history[-1]
         )  # right after an epoch: those of that epoch
-        return Moment(epoch, self.step, self.steps, loss, accuracy)
+        return Moment(epoch, self.training.epochs, self.step, self.steps, loss, accuracy)
 
     def state(self) -> dict[str, Any]:
         """All that the next steps depend on."""
@@ -332,6 +333,11 @@ def _check(training: Training, teacher: nn.Module | None, device: str) -> None:
         raise FinetuneError("distill must be a share from 0 to 1, and temperature positive")
     if training.distill and teacher is None:
         raise FinetuneError("distillation needs a teacher, the uncompressed network")
+    check_device(device)
+
+
+def check_device(device: str) -> None:
+    """Raise FinetuneError where this torch cannot compute on ``device``."""
     try:
         kind = torch.device(device).type
     except RuntimeError as error:

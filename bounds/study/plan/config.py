@@ -6,56 +6,31 @@ TOML are refused with the same sentence. What is not given takes the default see
 
 from __future__ import annotations
 
-import math
 import re
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import MISSING, dataclass, field, fields
+from dataclasses import dataclass, field
 from typing import Any
 
 from bounds.errors import StudyError
 from bounds.problem.gram import ROUNDINGS
+from bounds.study.plan.rules import Checked as _Checked
+from bounds.study.plan.rules import check, faults, spell
+from bounds.study.plan.rules import count as _count
+from bounds.study.plan.rules import distinct as _distinct
+from bounds.study.plan.rules import methods as _methods
+from bounds.study.plan.rules import one_of as _one_of
+from bounds.study.plan.rules import positive as _positive
+from bounds.study.plan.rules import ruled as _ruled
+from bounds.study.plan.rules import source as _source
+from bounds.study.plan.rules import text as _text
+from bounds.study.plan.rules import whole as _whole
+
+__all__ = ["Calibration", "LayerChoice", "Solve", "Study", "check", "faults", "spell"]
 
 #: How k is found from n b/16, and how channels and chunks are picked when not all are wanted.
 KEEP_RULES = ("floor", "nearest", "interpolate")
 SCALE_RULES = ("mse", "minmax", "mse-channel", "minmax-channel")
 SELECTIONS = ("even", "first")
 BACKENDS = ("threads", "processes")
-
-
-@dataclass(frozen=True)
-class Rule:
-    """What a value must satisfy, and how to say so."""
-
-    accepts: Callable[[Any], bool]
-    mend: Callable[[], str]
-
-
-def _ruled(accepts: Callable[[Any], bool], mend: str | Callable[[], str]) -> dict[str, Rule]:
-    return {"rule": Rule(accepts, mend if callable(mend) else lambda: mend)}
-
-
-def _whole(value: Any, low: int, high: float = math.inf) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool) and low <= value <= high
-
-
-def _positive(value: Any) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool) and value > 0
-
-
-def _text(value: Any) -> bool:
-    return isinstance(value, str) and bool(value.strip())
-
-
-def _distinct(value: Any, accepts: Callable[[Any], bool]) -> bool:
-    return isinstance(value, tuple) and all(map(accepts, value)) and len(set(value)) == len(value)
-
-
-def _count(what: str) -> dict[str, Rule]:
-    return _ruled(lambda v: v is None or _whole(v, 1), f"a whole number of {what}, 1 or more")
-
-
-def _one_of(words: tuple[str, ...]) -> dict[str, Rule]:
-    return _ruled(lambda v: v in words, f"one of {', '.join(words)}")
 
 
 def _grid_text(value: Any) -> str | None:
@@ -69,43 +44,6 @@ def _grid_text(value: Any) -> str | None:
         return str(GridRule(**value)) if isinstance(value, dict) else None
     except (ProblemError, TypeError):
         return None
-
-
-def _methods(problem: str) -> dict[str, Rule]:
-    # Looked up when asked: the solvers are slow to import, and a study may be built without them.
-    def known() -> tuple[str, ...]:
-        from bounds.problem.methods import methods
-
-        return methods(problem)
-
-    return _ruled(
-        lambda v: _distinct(v, lambda m: m in known()),
-        lambda: f"a list of distinct methods out of {', '.join(known())}",
-    )
-
-
-def _source() -> dict[str, Rule]:
-    # The networks are looked up when asked, like the methods.
-    def known(value: Any) -> bool:
-        from layers.networks.open import is_source_name
-
-        return _text(value) and is_source_name(value)
-
-    def mend() -> str:
-        from layers.networks.open import source_names
-
-        return f"the name of a network: {', '.join(source_names())}"
-
-    return _ruled(known, mend)
-
-
-class _Checked:
-    """Refuses, on construction, the first field whose value breaks its rule."""
-
-    section = ""
-
-    def __post_init__(self) -> None:
-        check(type(self), vars(self))
 
 
 @dataclass(frozen=True)
@@ -255,31 +193,3 @@ class Study(_Checked):
                 if (choice.source, name) in seen:
                     raise StudyError(f"layers: {choice.source} {name} is there twice; drop one")
                 seen.add((choice.source, name))
-
-
-def spell(section: str, key: str) -> str:
-    """A key as a person would say it: ``solve.bits``, or ``name`` at the top."""
-    return f"{section}.{key}" if section else key
-
-
-def check(kind: type[_Checked], values: Mapping[str, Any]) -> None:
-    """Refuse the first of ``values`` that breaks its rule; fields not given keep their defaults.
-
-    Raises:
-        StudyError: names the key, its value and the mend.
-    """
-    for key, sentence in faults(kind, values):
-        raise StudyError(f"{spell(kind.section, key)}: {sentence}")
-
-
-def faults(kind: type, values: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
-    """The keys of ``values`` that break the rules of dataclass ``kind``, each with a sentence."""
-    for item in fields(kind):
-        rule: Rule | None = item.metadata.get("rule")
-        if item.name not in values:
-            if item.default is MISSING and item.default_factory is MISSING:
-                yield item.name, "missing" + (f"; give {rule.mend()}" if rule else "")
-        elif rule is not None and not rule.accepts(values[item.name]):
-            shown = values[item.name]
-            shown = list(shown) if isinstance(shown, tuple) else shown
-            yield item.name, f"{shown!r} is not possible; give {rule.mend()}"

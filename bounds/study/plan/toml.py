@@ -57,7 +57,7 @@ def parse_study(text: str, where: str = "study") -> Study:
         table = tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
         raise StudyError(f"{where} is not TOML: {error}") from error
-    reader = _Reader(text, where)
+    reader = Reader(text, where)
     values = reader.checked(Study, {k: v for k, v in table.items() if k not in SECTIONS}, "", 0)
     for name, kind in SECTIONS.items():
         if name in table:
@@ -74,24 +74,26 @@ def parse_study(text: str, where: str = "study") -> Study:
 
 def format_study(study: Study) -> str:
     """The study as TOML, every value written out; ``parse_study`` gives the same study back."""
-    lines = [f"name = {_toml(study.name)}", f"seed = {_toml(study.seed)}"]
+    lines = [f"name = {toml_value(study.name)}", f"seed = {toml_value(study.seed)}"]
     for name in SECTIONS:
-        lines += ["", f"[{name}]", *_assignments(getattr(study, name))]
+        lines += ["", f"[{name}]", *assignments(getattr(study, name))]
     for choice in study.layers:
-        lines += ["", "[[layers]]", *_assignments(choice)]
+        lines += ["", "[[layers]]", *assignments(choice)]
     return "\n".join(lines) + "\n"
 
 
-def _assignments(part: Any) -> list[str]:
+def assignments(part: Any) -> list[str]:
+    """The lines ``key = value`` of a dataclass; what is None is left out."""
     assert is_dataclass(part)
     values = {item.name: getattr(part, item.name) for item in fields(part)}
     # TOML has no null: what is None is left out, and None is what leaving it out means.
-    return [f"{key} = {_toml(value)}" for key, value in values.items() if value is not None]
+    return [f"{key} = {toml_value(value)}" for key, value in values.items() if value is not None]
 
 
-def _toml(value: Any) -> str:
+def toml_value(value: Any) -> str:
+    """A value as TOML writes it."""
     if isinstance(value, tuple):
-        return "[" + ", ".join(map(_toml, value)) + "]"
+        return "[" + ", ".join(map(toml_value, value)) + "]"
     if isinstance(value, str):
         # A JSON string is a TOML basic string, but for DEL, which JSON leaves as it is.
         return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")
@@ -102,14 +104,20 @@ def _toml(value: Any) -> str:
     return repr(value)
 
 
-class _Reader:
+class Reader:
     """Checks tables against dataclasses, and finds the line that a complaint is about."""
 
     def __init__(self, text: str, where: str) -> None:
+        """``where`` opens the messages of errors."""
         self.lines = text.splitlines()
         self.where = where
 
     def checked(self, kind: type, table: Any, section: str, nth: int) -> dict[str, Any]:
+        """The values of a table that all keep the rules of dataclass ``kind``.
+
+        Raises:
+            StudyError: one does not, or its key is unknown; with the line to mend.
+        """
         if not isinstance(table, dict):
             raise self.error(section, nth, None, f"{section} must be a table of keys and values")
         known = [item.name for item in fields(kind)]
@@ -127,6 +135,7 @@ class _Reader:
         return values
 
     def error(self, section: str, nth: int, key: str | None, sentence: str) -> StudyError:
+        """The sentence as an error that begins with its place."""
         line = self._line(section, nth, key)
         place = f"{self.where}, line {line}" if line else self.where
         return StudyError(f"{place}: {sentence}")

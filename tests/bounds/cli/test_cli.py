@@ -23,6 +23,7 @@ from tests.bounds.study.study_cases import TINY, loud_study, timeless, tiny_stud
 
 COMMANDS = (
     "study",
+    "finetune",
     "report",
     "table",
     "figure",

@@ -1,0 +1,78 @@
+"""Fine-tuning studies as TOML files, read as ``bounds.study.plan.toml`` reads studies."""
+
+from __future__ import annotations
+
+import tomllib
+from importlib import resources
+from pathlib import Path
+
+from bounds.errors import StudyError
+from bounds.finetune.config import (
+    FinetuneStudy,
+    Judge,
+    Pretrain,
+    Pruning,
+    Quantization,
+    Task,
+    Train,
+)
+from bounds.study.plan.toml import Reader, assignments, toml_value
+
+SECTIONS = {kind.section: kind for kind in (Task, Pretrain, Train, Quantization, Pruning, Judge)}
+TOP = ("name", "bits", "seeds", "workers", "device")
+
+
+def bundled_finetunes() -> list[str]:
+    """Names of the fine-tuning studies that ship in the package."""
+    folder = resources.files("bounds.finetune") / "bundled"
+    return sorted(p.name[:-5] for p in folder.iterdir() if p.name.endswith(".toml"))
+
+
+def load_finetune(file_or_name: str | Path) -> FinetuneStudy:
+    """Read a fine-tuning study from a TOML file, or one of the bundled ones by its name.
+
+    Raises:
+        StudyError: no such file or study, not TOML, an unknown key or an impossible value; the
+            message gives the line to mend.
+    """
+    path = Path(file_or_name)
+    if not path.is_file():
+        if str(file_or_name) in bundled_finetunes():
+            source = resources.files("bounds.finetune") / "bundled" / f"{file_or_name}.toml"
+            return parse_finetune(source.read_text("utf-8"), f"{file_or_name}.toml")
+        raise StudyError(
+            f"there is no fine-tuning study {path}; give a TOML file or one of the bundled ones: "
+            + ", ".join(bundled_finetunes())
+        )
+    try:
+        text = path.read_text("utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise StudyError(f"{path} cannot be read as UTF-8 text: {error}") from error
+    return parse_finetune(text, str(path))
+
+
+def parse_finetune(text: str, where: str = "study") -> FinetuneStudy:
+    """A fine-tuning study from the text of a TOML file; ``where`` opens its errors.
+
+    Raises:
+        StudyError: see ``load_finetune``.
+    """
+    try:
+        table = tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        raise StudyError(f"{where} is not TOML: {error}") from error
+    reader = Reader(text, where)
+    top = {k: v for k, v in table.items() if k not in SECTIONS}
+    values = reader.checked(FinetuneStudy, top, "", 0)
+    for name, kind in SECTIONS.items():
+        if name in table:
+            values[name] = kind(**reader.checked(kind, table[name], name, 0))
+    return FinetuneStudy(**values)
+
+
+def format_finetune(study: FinetuneStudy) -> str:
+    """The study as TOML, every value written out; ``parse_finetune`` gives the same study back."""
+    lines = [f"{name} = {toml_value(getattr(study, name))}" for name in TOP]
+    for name in SECTIONS:
+        lines += ["", f"[{name}]", *assignments(getattr(study, name))]
+    return "\n".join(lines) + "\n"
