@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from bounds.joint.outliers import outlier_range
     from bounds.joint.solve import joint_range
     from bounds.layer.budget import budget_range
     from bounds.layer.free_step import free_step_range
@@ -36,6 +37,7 @@ __all__ = [
     "free_step_range",
     "joint_range",
     "layer_range",
+    "outlier_range",
     "pruning_range",
     "quantization_range",
     "register",
@@ -58,6 +60,7 @@ _HOMES = {
     "free_step_range": "bounds.layer.free_step",
     "joint_range": "bounds.joint.solve",
     "layer_range": "bounds.layer.of_inputs",
+    "outlier_range": "bounds.joint.outliers",
     "pruning_range": "bounds.pruning.solve",
     "quantization_range": "bounds.quantization.solve",
     "register": "bounds.problem.methods",

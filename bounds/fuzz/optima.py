@@ -48,21 +48,21 @@ class GridOptimum:
 
 
 def grid_optimum(
-    form: ExactForm, gram: Floats, weights: Floats, scale: float, lo: int, hi: int
+    form: ExactForm, gram: Floats, weights: Floats, scale: float, codes: Floats
 ) -> GridOptimum:
-    """Screen all codes in doubles, then the near-best in extended precision.
+    """Screen ``codes`` (N, n) in doubles, then the near-best in extended precision.
 
     With the Gram balanced to a diagonal below 2, ``|d|^T |G| |d| <= 2 (sum |d_i|)^2`` bounds the
     rounding of every candidate's error (Higham, ch. 3).
     """
     n = len(weights)
-    codes = all_codes(lo, hi, n)
+    farthest = max(float(np.abs(codes).max()), 1.0)
     wide = np.longdouble
     balance = power_of_two_balance(np.diag(gram))
     # Near one, so that no power overflows; what a far smaller weight loses is below every doubt.
     unit = int(np.frexp(max(float(np.abs(weights).max()), scale))[1])
     near_one, step = np.ldexp(weights, -unit), float(np.ldexp(scale, -unit))
-    top = np.maximum(np.abs(near_one), step * max(abs(lo), abs(hi))) / balance
+    top = np.maximum(np.abs(near_one), step * farthest) / balance
     row = 2.0 ** -np.floor(np.log2(top.max()))
     row_balance = row / balance
     balanced = gram * balance[:, None] * balance[None, :]

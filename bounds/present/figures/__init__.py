@@ -1,6 +1,7 @@
 """Figures of a study, drawn from its results alone; every panel takes ``ax=``."""
 
 from bounds.present.figures.anytime import anytime_data, anytime_figure, anytime_panel
+from bounds.present.figures.fair import fair_data, fair_figure, fair_panel
 from bounds.present.figures.heldout import heldout_data, heldout_figure, heldout_panel
 from bounds.present.figures.losses import loss_data, loss_figure, loss_panel
 from bounds.present.figures.ranges import (
@@ -22,6 +23,9 @@ __all__ = [
     "anytime_panel",
     "caption",
     "corners",
+    "fair_data",
+    "fair_figure",
+    "fair_panel",
     "heldout_data",
     "heldout_figure",
     "heldout_panel",
