@@ -13,6 +13,7 @@ from typing import Annotated, Any
 import typer
 
 from bounds.cli.auditing import audit
+from bounds.cli.fairing import fair
 from bounds.cli.judging import gap
 from bounds.cli.networks import extract, layers
 from bounds.cli.showing import anytime, figure, report, table
@@ -84,6 +85,7 @@ def guarded(command: Callable[..., None]) -> Callable[..., None]:
 app.callback()(options)
 for command in (
     study,
+    fair,
     report,
     table,
     figure,

@@ -27,6 +27,7 @@ COMMANDS = (
     "table",
     "figure",
     "anytime",
+    "fair",
     "layers",
     "extract",
     "solve",
