@@ -8,6 +8,7 @@ if TYPE_CHECKING:
     from bounds.gap.checkpoints import judge_checkpoint
     from bounds.gap.formats.checkpoint import open_checkpoint
     from bounds.gap.whole import judge_layer
+    from bounds.joint.outliers import outlier_range
     from bounds.joint.solve import joint_range
     from bounds.layer.budget import budget_range
     from bounds.layer.free_step import free_step_range
@@ -42,6 +43,7 @@ __all__ = [
     "judge_layer",
     "layer_range",
     "open_checkpoint",
+    "outlier_range",
     "pruning_range",
     "quantization_range",
     "register",
@@ -67,6 +69,7 @@ _HOMES = {
     "joint_range": "bounds.joint.solve",
     "layer_range": "bounds.layer.of_inputs",
     "open_checkpoint": "bounds.gap.formats.checkpoint",
+    "outlier_range": "bounds.joint.outliers",
     "pruning_range": "bounds.pruning.solve",
     "quantization_range": "bounds.quantization.solve",
     "register": "bounds.problem.methods",

@@ -15,6 +15,7 @@ import typer
 from bounds.cli.allocating import allocate
 from bounds.cli.auditing import audit
 from bounds.cli.checkpoints import judge
+from bounds.cli.fairing import fair
 from bounds.cli.finetuning import finetune
 from bounds.cli.judging import gap
 from bounds.cli.networks import extract, layers
@@ -88,6 +89,7 @@ app.callback()(options)
 for command in (
     study,
     finetune,
+    fair,
     report,
     table,
     figure,

@@ -17,7 +17,7 @@ def figure(
     kind: Annotated[
         str,
         typer.Option(
-            help="ranges, losses, heldout or formats; of fine-tuning: accuracy, representation, training."
+            help="ranges, losses, heldout, formats; accuracy, representation, training (finetune)."
         ),
     ] = "ranges",
     out: Annotated[Path | None, typer.Option(help="Where to write, without .png and .pdf.")] = None,

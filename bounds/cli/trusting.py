@@ -40,7 +40,9 @@ def fuzz(
     count: Annotated[int, typer.Option(help="Random instances to check.", min=1)] = 1000,
     seed: Annotated[int, typer.Option(help="Of the sequence of instances.", min=0)] = 0,
     first: Annotated[int, typer.Option(help="Index of the first instance.", min=0)] = 0,
-    problem: Annotated[str, typer.Option(help="quantization, pruning or both.")] = "both",
+    problem: Annotated[
+        str, typer.Option(help="quantization, pruning, both, joint or all.")
+    ] = "both",
     method: Annotated[
         list[str] | None, typer.Option(help="Only this method; may be given again.")
     ] = None,

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from bounds.fuzz.instances import Instance
 from bounds.fuzz.optima import (
     GridOptimum,
+    all_points,
     boxed_witness,
     grid_optimum,
     sparse_witness,
@@ -89,7 +90,7 @@ class Truth:
         self.sparse: list[Fraction | None] = []
         self._attained: dict[tuple[int, bytes], Fraction | str] = {}
         for c, form in enumerate(self.forms):
-            if instance.problem == "quantization":
+            if instance.problem != "pruning":
                 self.grid.append(self._grid_optimum(c))
             else:
                 keep, every = instance.pattern or (instance.keep, None)
@@ -104,7 +105,14 @@ class Truth:
             live = np.arange(len(live)) == 0
         gram, weights = instance.gram[np.ix_(live, live)], instance.weights[c, live]
         form = ExactForm(gram, weights)
-        return grid_optimum(form, gram, weights, instance.points(c).live(live))
+        points = instance.points(c).live(live)
+        chosen = all_points(tuple(points.levels.tolist()), len(weights))
+        if instance.problem == "joint":
+            most, size = instance.pattern or (instance.keep, instance.weights.shape[1])
+            group = np.flatnonzero(live) // size
+            counts = [(chosen[:, group == g] != 0).sum(axis=1) for g in np.unique(group)]
+            chosen = chosen[np.max(counts, axis=0) <= most]
+        return grid_optimum(form, gram, weights, points, chosen)
 
     def is_above(self, c: int, value: float) -> bool:
         """Whether the optimum of channel ``c`` is at least ``value``."""
@@ -130,12 +138,13 @@ class Truth:
         instance = self.instance
         if not np.isfinite(weights).all():
             return "weights are not finite"
-        if instance.problem == "pruning":
+        if instance.problem != "quantization":
             most, size = instance.pattern or (instance.keep, len(weights))
             counts = [np.count_nonzero(weights[i : i + size]) for i in range(0, len(weights), size)]
             if max(counts) > most:
                 return f"{counts} nonzeros, {most} of every {size} allowed"
-            return self.forms[c].error(weights)
+            if instance.problem == "pruning":
+                return self.forms[c].error(weights)
         points, row = instance.points(c), weights[None, :]
         grid = instance.asked.rows(slice(c, c + 1))
         levels = grid.codes(row)
@@ -233,7 +242,7 @@ def _noise(truth: Truth, c: int, weights: NDArray[np.float64]) -> Fraction:
     """What rounding one double of each weight is worth: doubles cannot say more."""
     instance = truth.instance
     size = float(np.abs([instance.weights[c], weights]).max(initial=0.0))
-    if instance.problem == "quantization":
+    if instance.problem != "pruning":
         size = max(size, float(instance.points(c).farthest.max()))
     top = float(np.diag(instance.gram).max(initial=0.0))
     n = len(instance.gram)

@@ -14,7 +14,7 @@ from bounds.problem.grid import Grid, integer_range
 
 Floats = NDArray[np.float64]
 
-PROBLEMS = ("quantization", "pruning")
+PROBLEMS = ("quantization", "pruning", "joint")
 LARGEST = 10  # inputs: what brute force in rationals still enumerates
 #: Channels of one Gram: several share what is worked out once for it.
 CHANNELS = (1, 2, 4, 8, 16)
@@ -25,6 +25,8 @@ CODE_LIMIT = 20_000
 @dataclass(frozen=True)
 class Instance:
     """One Gram and its channels: ``bits`` and ``scale`` for quantization, ``keep`` for pruning.
+
+    All three are for joint problems.
 
     With ``grid``, quantization is on that one, of groups, zero points or a codebook, instead. With
     ``pattern`` (N, M), pruning keeps N of every M inputs instead of ``keep``. ``extreme`` numbers
@@ -105,7 +107,7 @@ def make_instance(problem: str, seed: int, index: int) -> Instance:
         int(rng.choice([0, n, *range(n + 1)])),
         int(rng.choice([1, 2, 5, 10, 30, 100])),
         float(rng.choice([1e-12, 1e-9, 1e-6, 1e-3, 0.1])),
-        _pattern(rng) if problem == "pruning" and rng.random() < 0.15 else None,
+        _pattern(rng) if problem != "quantization" and rng.random() < 0.15 else None,
         extreme,
         grid,
     )

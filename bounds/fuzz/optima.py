@@ -66,14 +66,15 @@ class GridOptimum:
         return bool(np.longdouble(value) <= self.floor) or Fraction(value) <= self.exact()
 
 
-def grid_optimum(form: ExactForm, gram: Floats, weights: Floats, points: Points) -> GridOptimum:
-    """Screen all choices in doubles, then the near-best in extended precision.
+def grid_optimum(
+    form: ExactForm, gram: Floats, weights: Floats, points: Points, chosen: Floats
+) -> GridOptimum:
+    """Screen levels ``chosen`` (N, n) in doubles, then the near-best in extended precision.
 
     With the Gram balanced to a diagonal below 2, ``|d|^T |G| |d| <= 2 (sum |d_i|)^2`` bounds the
     rounding of every candidate's error (Higham, ch. 3).
     """
     n = len(weights)
-    chosen = all_points(tuple(points.levels.tolist()), n)
     wide = np.longdouble
     balance = power_of_two_balance(np.diag(gram))
     # Near one, so that no power overflows; what a far smaller weight loses is below every doubt.

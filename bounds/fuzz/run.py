@@ -78,7 +78,7 @@ def fuzz(
         count: number of instances, each with several channels; with both problems they alternate.
         seed: of the sequence of instances.
         methods: names of either problem; all of ``fast_methods`` if absent.
-        problem: ``quantization``, ``pruning`` or ``both``.
+        problem: ``quantization``, ``pruning``, ``both`` of them, ``joint``, or ``all`` three.
         report: called with the report so far, every ``REPORT_EVERY`` instances and at findings.
         first: index of the first instance, to continue or to reproduce.
 
@@ -108,9 +108,11 @@ def fast_methods(problem: str) -> tuple[str, ...]:
 
 def choose(problem: str, methods: Sequence[str] | None) -> dict[str, tuple[str, ...]]:
     """The methods to run for each problem."""
-    if problem not in (*PROBLEMS, "both"):
-        raise MethodError(f"unknown problem {problem!r}; choose from {', '.join(PROBLEMS)}, both")
-    names = PROBLEMS if problem == "both" else (problem,)
+    several = {"both": PROBLEMS[:2], "all": PROBLEMS}
+    if problem not in (*PROBLEMS, *several):
+        known = ", ".join((*PROBLEMS, *several))
+        raise MethodError(f"unknown problem {problem!r}; choose from {known}")
+    names = several.get(problem, (problem,))
     known = {name: known_methods(name) for name in PROBLEMS}
     wrong = set(methods or ()) - {m for name in names for m in known[name]}
     if wrong:
@@ -196,6 +198,14 @@ def solve(instance: Instance, method: str, **options: Any) -> Range:
         return quantization_range(
             instance.gram, instance.weights, grid=instance.asked, method=method, **options
         )
+    if instance.problem == "joint":
+        from bounds.joint.solve import joint_range
+
+        return joint_range(
+            instance.gram, instance.weights, bits=instance.bits, scale=instance.scale,
+            keep=instance.keep if instance.pattern is None else None, pattern=instance.pattern,
+            method=method, **options,
+        )  # fmt: skip
     from bounds.pruning.solve import pruning_range
 
     keep = instance.keep if instance.pattern is None else None

@@ -192,19 +192,24 @@ def budget_range(
     if not (bits is None and scale is None and grid is None):
         chosen = asked_grid(problem, bits, scale, grid)
 
+    return shared_budget(problem, budget_tables(problem, chosen, options), keep)
+
+
+def budget_tables(problem: Problem, grid: Grid | None, options: Options) -> Tables:
+    """Tables of a problem, kept weights on ``grid`` or real; one serves every budget."""
+
     def solve(k: int, rows: Ints) -> Range:
         budget = Sparse(k)
-        if chosen is None:
+        if grid is None:
             return answer(problem.rows(rows), budget, "exact", options)
-        some = chosen.rows(rows)  # pyright: ignore[reportArgumentType] (rows by number)
+        some = grid.rows(rows)  # pyright: ignore[reportArgumentType] (rows by number)
         return answer(problem.rows(rows), Joint(some, budget), "exact", options)
 
-    every = np.arange(problem.channels)
-    tables = Tables(problem, solve, solve(problem.features, every))
-    return _shared(problem, tables, keep)
+    return Tables(problem, solve, solve(problem.features, np.arange(problem.channels)))
 
 
-def _shared(problem: Problem, tables: Tables, keep: int) -> BudgetRange:
+def shared_budget(problem: Problem, tables: Tables, keep: int) -> BudgetRange:
+    """The range under a budget ``keep``; what ``tables`` lack is solved."""
     channels, n = problem.weights.shape
     index = np.arange(channels)
     equal = keep // channels

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from bounds.joint.levelled import Levelled
 from bounds.joint.relaxation.barrier import Multipliers, Rows, maximise
 from bounds.linalg.definite import eigenvalue_lower_bound
-from bounds.linalg.forms import rounding_factor
+from bounds.linalg.forms import form, rounding_factor
 
 Floats = NDArray[np.float64]
 
@@ -22,6 +22,8 @@ FLOOR = 1e-3
 START = 0.5
 #: Values an input may have in the barrier, and how many of them next to its weight.
 MOST_POINTS, NEAR = 24, 6
+#: Errors below this share of the energy are not told from rounding.
+SMALLEST = 1e-14
 SHRINK = (1.0, 1 - 1e-6, 1 - 1e-3, 0.5)
 
 
@@ -66,7 +68,10 @@ def solve_dual(
         np.zeros(m), np.full(m, START * reduced.eigen), np.empty(m), np.empty(rows.capacity.size)
     )
     barriers = float(m * (3 + rows.points.shape[1]) + rows.capacity.size)
-    mu = max(0.3 * upper / barriers, 1e-300)  # a gap of a share of the error itself
+    energy = float(form(reduced.gram, reduced.weights[c]))
+    if not energy > 0:
+        return point.q, point.d, 0.0
+    mu = max(0.3 * upper, SMALLEST * energy) / barriers  # a gap of a share of the error itself
     bound, _ = maximise(rows, point, mu, FLOOR * reduced.eigen, accuracy, steps)
     return point.q, point.d, bound
 

@@ -1,6 +1,7 @@
 """Figures of a study, drawn from its results alone; every panel takes ``ax=``."""
 
 from bounds.present.figures.anytime import anytime_data, anytime_figure, anytime_panel
+from bounds.present.figures.fair import fair_data, fair_figure, fair_panel
 from bounds.present.figures.finetuned import (
     accuracy_data,
     accuracy_figure,
@@ -34,6 +35,9 @@ __all__ = [
     "anytime_panel",
     "caption",
     "corners",
+    "fair_data",
+    "fair_figure",
+    "fair_panel",
     "format_data",
     "format_figure",
     "format_panel",

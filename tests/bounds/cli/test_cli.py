@@ -28,6 +28,7 @@ COMMANDS = (
     "table",
     "figure",
     "anytime",
+    "fair",
     "layers",
     "extract",
     "solve",

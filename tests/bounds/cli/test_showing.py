@@ -212,3 +212,11 @@ def test_gap_refuses_files(cli, head, tmp_path):
     refused(cli("gap", head, *at, tmp_path / "nan.npy"), "NaN", "(0, 0)")
     code, _, errors = cli("gap", head, "--bits", 4)
     assert code == 2 and "--weights" in errors
+
+
+def test_fair(cli, head, tmp_path):
+    arguments = ("--size", 8, "--chunks", 1, "--channels", 1, "--workers", 1)
+    for _ in range(2):  # the second time everything is there
+        code, shown, _ = cli("fair", head, *arguments, "--results", tmp_path)
+        assert code == 0 and "Best at equal true bits" in shown and "fair.parquet" in shown
+    assert (tmp_path / "fair.png").is_file() and len(list((tmp_path / "pieces").iterdir())) == 1

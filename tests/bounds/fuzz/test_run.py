@@ -96,6 +96,33 @@ def test_the_grid_optimum_is_that_of_all_points_in_rationals():
     assert checked > 50
 
 
+def test_the_joint_optimum_is_that_of_all_sparse_codes_in_rationals():
+    checked = 0
+    for index in range(150):
+        instance = make_instance("joint", 5, index)
+        truth, n = Truth(instance), len(instance.gram)
+        levels = tuple(instance.asked.levels.tolist())
+        if len(levels) ** n > 200 or not (np.diag(instance.gram) > 0).all():
+            continue
+        most, size = instance.pattern or (instance.keep, n)
+        allowed = [
+            z
+            for z in all_points(levels, n)
+            if all(np.count_nonzero(z[i : i + size]) <= most for i in range(0, n, size))
+        ]
+        for best in truth.grid:
+            assert best.exact() == min(
+                best.form.grid_error(z, float(best.points.steps[0])) for z in allowed
+            )
+            checked += 1
+    assert checked > 30
+
+
+def test_joint_methods_hold():
+    report = fuzz(40, 3, problem="joint")
+    assert report.instances == 40 and report.rules == {}
+
+
 @pytest.mark.parametrize("keep", [0, 1, 2, 4])
 def test_the_sparse_optimum_is_that_of_least_squares(keep):
     rng = np.random.default_rng(3)
