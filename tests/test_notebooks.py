@@ -17,7 +17,7 @@ nbformat = pytest.importorskip("nbformat", reason=MISSING)
 CellExecutionError = pytest.importorskip("nbclient.exceptions", reason=MISSING).CellExecutionError
 
 ROOT = Path(__file__).resolve().parent.parent
-NAMES = ("audit", "one_layer", "ranges", "theory", "weights_survey")
+NAMES = ("audit", "formats", "one_layer", "ranges", "theory", "weights_survey")
 MOST_BYTES = 500_000
 
 
