@@ -22,7 +22,7 @@ from bounds.quantization.levels import LevelProblem
 from bounds.quantization.relaxation.bound import Dual, solve_channel
 from bounds.quantization.search.enumeration import Walk
 from bounds.quantization.search.lattice import Lattice, Reduction, make_lattice
-from bounds.quantization.search.leveled import Leveled, level_shifts
+from bounds.quantization.search.leveled import Leveled, level_shifts, own_shift
 from bounds.quantization.search.shifted import PROBES, Shifted, shifts
 
 Floats = NDArray[np.float64]
@@ -36,6 +36,7 @@ SHARES = (0.0, 0.15, 0.9)
 WORTHWHILE = 1.5  # a further walk must be this much larger than any before
 RADIUS_STEPS = 8
 QUICK_NODES = 2e6  # so many nodes take less time than a dual and its shifts
+OWN_NODES = 200_000  # of a tree with a channel's own multipliers, before others are tried
 TRIAL_NODES = 50_000  # of a walk in a reduced basis, before its tree is judged
 PATIENCE = 4.0  # a tree this much larger than estimated is given up
 #: Walks that visit less than this share of what they were given, so many in a row, are not getting
@@ -126,6 +127,9 @@ def search_hard(
     if lattice is not None and walk_reduced(single, lattice, QUICK_NODES, found, budget):
         found.nodes = budget.nodes
         return found
+    if isinstance(single, LevelProblem) and walk_own(single, found, budget):
+        found.nodes = budget.nodes
+        return found
     dual = solve_channel(single, 0)
     found.dual = dual
     if dual.lower > 0:  # 0 proves nothing, not even that the form is nowhere negative
@@ -160,6 +164,29 @@ def search_hard(
         stage += 1
     found.nodes = budget.nodes
     return found
+
+
+def walk_own(codes: LevelProblem, found: Found, budget: Budget) -> bool:
+    """Walk a tree with a channel's own multipliers, if it is small; whether it is finished.
+
+    Unevenly spaced levels make multipliers differ from channel to channel, so that trees shared by
+    a chunk are many times larger than these.
+    """
+    found.dual = solve_channel(codes, 0, 0)
+    tree = own_shift(codes, found.dual)
+    walk = tree.walk(tree.radius(found.codes))
+    while not (walk.finished or budget.over or budget.nodes >= OWN_NODES):
+        begin = time.perf_counter()
+        budget.nodes += tree.walk_on(walk, int(min(OWN_NODES, budget.room)))
+        budget.walking += time.perf_counter() - begin
+    better = tree.found(walk)
+    if better is not None:
+        found.improve(codes, [better])
+    if walk.finished:
+        upper = codes.errors(found.codes[None, :])
+        found.lower = max(found.lower, float(tree.proves(np.array([walk.cost]), upper)[0]))
+        found.finished = True
+    return walk.finished
 
 
 def walk_reduced(

@@ -34,6 +34,8 @@ from bounds.quantization.search.shared import Shared, share, unshared
 Floats = NDArray[np.float64]
 
 EASY_NODES = 300_000
+#: On levels of many steps a channel's own multipliers are tried after so many, which cost as much.
+LEVEL_NODES = 60_000
 #: In a chunk whose trees a reduced basis shrinks, only the easiest are walked without it.
 STIFF_NODES = 20_000
 #: A finished walk whose bound is off by more than this share of the error, and of the energy, is
@@ -55,11 +57,12 @@ class SearchResult:
 def search(codes: CodeProblem | LevelProblem, incumbent: Floats, limits: Limits) -> SearchResult:
     """Search every channel from its incumbent codes (channels, n) until proven or at a limit."""
     reduction: Reduction | None = None  # levels of many steps are no lattice
+    easy = LEVEL_NODES
     if isinstance(codes, LevelProblem):
         shared: Shared | LevelShare = share_levels(codes)
     else:
         reduction, shared = reduce_chunk(codes), share(codes)
-    easy = STIFF_NODES if reduction and reduction.worthwhile else EASY_NODES
+        easy = STIFF_NODES if reduction.worthwhile else EASY_NODES
     budget = easy if limits.nodes is None else min(easy, limits.nodes)
     best, lower, upper, finished, nodes = walk_easy(codes, shared, incumbent, budget)
     if shared.multiplier.any():

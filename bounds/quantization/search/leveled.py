@@ -34,6 +34,8 @@ from bounds.quantization.tables import Tables, centre_levels, make_tables, wobbl
 Floats = NDArray[np.float64]
 Integers = NDArray[np.int64]
 
+#: Shares of a channel's own multipliers, the first that will do: better ones take estimates.
+OWN_THETAS = (0.9, 0.7, 0.4)
 #: Entries of the tables that are made at once.
 TABLED = 2**18
 
@@ -163,6 +165,17 @@ def level_shifts(codes: LevelProblem, dual: Dual) -> list[Leveled]:
         if factor is not None:
             found.append(leveled(codes, LevelShare(factor, theta * multiplier), below[None, :]))
     return found
+
+
+def own_shift(codes: LevelProblem, dual: Dual) -> Leveled:
+    """A one-channel problem with the largest share of its multipliers that leaves it definite."""
+    multiplier, below = level_shift(dual, codes.levels, codes.features)
+    for theta in OWN_THETAS:
+        factor = _factor_without(codes, theta * multiplier / codes.unit)
+        if factor is not None:
+            share = LevelShare(factor, theta * multiplier / codes.unit)
+            return leveled(codes, share, below[None, :])
+    return leveled(codes, unshared_levels(codes))
 
 
 def walk_easy_levels(
