@@ -122,7 +122,7 @@ display(Markdown("\n".join(lines)))
 # %%
 best = max(grids, key=lambda g: mean(g, lambda r: r.known.snr_attained))
 nominal = {
-    4.125: [g for g in grids if "g128" in g],
+    4.125: [g for g in grids if g in ("int4-g128-mse", "nf4-g128-mse-fp16")],
     4.25: [g for g in grids if g in ("int4-g64-mse", "nf4-mse-fp16", "mxfp4-mse")],
     4.5: [g for g in grids if g in ("int4-g32-mse", "nf4-g32-mse-fp16", "nvfp4-mse")],
 }
@@ -132,9 +132,9 @@ for bits, rivals in nominal.items():
         continue
     first, *rest = sorted(rivals, key=lambda g: -mean(g, lambda r: r.known.snr_attained))
     told = ", ".join(
-        f"`{other}` by {mean(first, lambda r: r.known.snr_attained):.1f} to "
-        f"{mean(other, lambda r: r.known.snr_attained):.1f} dB (proven in {wins(first, other)} of "
-        f"{len(layers)} layers, the reverse in {wins(other, first)})"
+        f"`{other}` with {mean(first, lambda r: r.known.snr_attained):.1f} against "
+        f"{mean(other, lambda r: r.known.snr_attained):.1f} dB (proven better in "
+        f"{wins(first, other)} of {len(layers)} layers, the other in {wins(other, first)})"
         for other in rest
     )
     sentences.append(f"- At {bits:g} bits a weight `{first}` beats {told}.")
@@ -161,7 +161,9 @@ display(
             "depending on the format."
             for m in methods
         )
-        + f"\n- In {len(reversals)} cases every fast method ranks two formats of the same storage "
-        "the other way round than their optima."
+        + "\n- Formats of the same storage that every fast method ranks the other way round than "
+        "their optima: "
+        + (", ".join(f"`{a}` over `{b}` on {layer[1]}" for a, b, layer in reversals) or "none")
+        + "."
     )
 )

@@ -17,7 +17,9 @@ nbformat = pytest.importorskip("nbformat", reason=MISSING)
 CellExecutionError = pytest.importorskip("nbclient.exceptions", reason=MISSING).CellExecutionError
 
 ROOT = Path(__file__).resolve().parent.parent
-NAMES = ("audit", "finetuning", "one_layer", "ranges", "theory", "weights_survey")
+NAMES = (
+    "audit", "finetuning", "formats", "one_layer", "ranges", "theory", "weights_survey"
+)  # fmt: skip
 MOST_BYTES = 500_000
 
 

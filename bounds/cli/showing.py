@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -34,7 +34,7 @@ def figure(
 
     if kind in FINETUNE_KINDS:
         draw, data = FINETUNE_KINDS[kind]
-        tables = [read_finetuned(results, name) for name in (NETWORKS, LAYERS)]
+        tables: list[Any] = [read_finetuned(results, name) for name in (NETWORKS, LAYERS)]
         stem = (results if results.is_dir() else results.parent) / kind
     elif kind in KINDS:
         draw, data = KINDS[kind]

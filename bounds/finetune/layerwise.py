@@ -8,7 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bounds.finetune.config import Judge
-from bounds.gap.judge import OWN, gap
+from bounds.gap.demand import OWN
+from bounds.gap.judge import gap
 from bounds.linalg.forms import form
 from bounds.problem.answer import answer
 from bounds.problem.attempt import Options
