@@ -14,6 +14,7 @@ import typer
 
 from bounds.cli.auditing import audit
 from bounds.cli.judging import gap
+from bounds.cli.layering import layer
 from bounds.cli.networks import extract, layers
 from bounds.cli.showing import anytime, figure, report, table
 from bounds.cli.solving import methods, solve
@@ -90,6 +91,7 @@ for command in (
     anytime,
     layers,
     extract,
+    layer,
     solve,
     verify,
     gap,
