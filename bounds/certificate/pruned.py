@@ -40,6 +40,7 @@ def pruning_proofs(
         reduced = reduce_problem(single, group, capacity)
         status = str(found.status[c]) if found.lower[c] > 0 else HEURISTIC
         known = found.proof[c] if len(found.proof) else None
+        known = known if isinstance(known, Dual) else None  # channels share another kind
         yield _claims(single, reduced, status, float(found.upper[c]), tolerance, known)
 
 

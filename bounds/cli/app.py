@@ -18,6 +18,7 @@ from bounds.cli.checkpoints import judge
 from bounds.cli.fairing import fair
 from bounds.cli.finetuning import finetune
 from bounds.cli.judging import gap
+from bounds.cli.layering import layer
 from bounds.cli.networks import extract, layers
 from bounds.cli.showing import anytime, figure, report, table
 from bounds.cli.solving import methods, solve
@@ -96,6 +97,7 @@ for command in (
     anytime,
     layers,
     extract,
+    layer,
     solve,
     verify,
     gap,

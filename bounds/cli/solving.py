@@ -333,7 +333,7 @@ def methods() -> None:
     for problem in PROBLEMS:
         shown = Table(box=SIMPLE_HEAD, pad_edge=False, title=problem, title_justify="left")
         for heading in ("method", "proves", "does", "takes", "costs"):
-            shown.add_column(heading, overflow="fold")
+            shown.add_column(heading, overflow="fold", no_wrap=heading in ("method", "proves"))
         for method in known(problem):
             needs = f"; needs {method.needs}" if method.needs else ""
             takes = ", ".join(sorted(method.takes))

@@ -7,6 +7,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from bounds.layer.envelope import least_sums, project_rows, spreads
+from bounds.layer.rule import HalfStep
 from bounds.problem.grid import Grid
 
 Floats = NDArray[np.float64]
@@ -54,6 +56,29 @@ class Levels:
         """Weights (channels, n) brought between the first and the last level."""
         low, high = (self.step * (end - self.zero) for end in self.table[[0, -1]])
         return np.clip(weights, low, high)
+
+    def project(
+        self, moved: Floats, weights: Floats, diagonal: Floats, ratio: float, state: HalfStep
+    ) -> None:
+        """The half step of ADMM that knows the levels; see ``Rule``."""
+        project_rows(
+            moved, weights, self.table, self.step, self.zero, self.uniform, ratio,
+            state.over, state.point, state.price,
+        )  # fmt: skip
+
+    def spread(self, point: Floats, diagonal: Floats) -> Floats:
+        """What mixing two levels costs, per unit of the diagonal (channels, n)."""
+        out = np.empty_like(point)
+        spreads(point, self.table, self.step, self.zero, self.uniform, out)
+        return out
+
+    def least(self, diagonal: Floats, multiplier: Floats, weights: Floats) -> Floats:
+        """Sums (channels,) over inputs of the least term on the levels, rounded down."""
+        out = np.empty(len(multiplier))
+        least_sums(
+            diagonal, multiplier, weights, self.table, self.step, self.zero, self.uniform, out
+        )
+        return out
 
 
 def make_levels(grid: Grid, channels: int, live: NDArray[np.bool_]) -> Levels:

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from bounds.layer.shared import Layer, least_terms
+from bounds.layer.shared import Layer
 from bounds.linalg.verified import inverse_form_upper, verified_factor
 
 Floats = NDArray[np.float64]
@@ -57,7 +57,7 @@ def proven_values(layer: Layer, diagonal: Floats, move: Floats) -> tuple[Floats,
             continue
         multiplier = 2.0 * (move @ matrix)
         form = inverse_form_upper(factor, multiplier)
-        value = least_terms(layer, kept, multiplier) - form / 4
+        value = layer.rule.least(kept, multiplier, layer.weights) - form / 4
         value = np.nextafter(np.nextafter(value, -np.inf), -np.inf)
         return kept, multiplier, np.where(value > 0, value, 0.0)
     return np.zeros_like(diagonal), np.zeros_like(move), np.zeros(len(move))

@@ -19,8 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bounds.layer.ascent import inverse, raise_diagonal
-from bounds.layer.envelope import least_sums, project_rows, spreads
-from bounds.layer.levels import Levels
+from bounds.layer.rule import HalfStep, Rule
 
 Floats = NDArray[np.float64]
 
@@ -47,12 +46,12 @@ class Layer:
 
     gram: Floats
     weights: Floats
-    levels: Levels
+    rule: Rule
 
     def rows(self, rows: slice | NDArray[np.int64]) -> Layer:
         """Some of the channels."""
         weights = np.ascontiguousarray(self.weights[rows])
-        return replace(self, weights=weights, levels=self.levels.rows(rows))
+        return replace(self, weights=weights, rule=self.rule.rows(rows))
 
 
 @dataclass
@@ -71,7 +70,7 @@ class State:
 
 def begin(layer: Layer) -> State:
     """At the weights, brought inside the levels."""
-    point = np.ascontiguousarray(layer.levels.clipped(layer.weights))
+    point = np.ascontiguousarray(layer.rule.clipped(layer.weights))
     return State(point, np.zeros_like(point), point - layer.weights)
 
 
@@ -86,16 +85,15 @@ def advance(layer: Layer, diagonal: Floats, state: State, steps: int) -> None:
     solve = inverse(2.0 * (layer.gram - np.diag(diagonal)) + np.diag(weight))
     if solve is None:
         return
-    levels, before = layer.levels, state.point
-    price = state.pull / weight
+    before = state.point
+    half = HalfStep(state.point, state.pull / weight, OVER)
     for _ in range(steps):
-        before = state.point.copy()
-        state.move = (weight * (state.point - layer.weights - price)) @ solve
-        project_rows(
-            layer.weights + state.move, layer.weights, levels.table, levels.step, levels.zero,
-            levels.uniform, 0.5 / state.penalty, OVER, state.point, price,
-        )  # fmt: skip
-    state.pull = weight * price
+        before = half.point.copy()
+        state.move = (weight * (half.point - layer.weights - half.price)) @ solve
+        layer.rule.project(
+            layer.weights + state.move, layer.weights, diagonal, 0.5 / state.penalty, half
+        )
+    state.pull = weight * half.price
     apart = float((np.square(layer.weights + state.move - state.point) @ weight).sum())
     still = float((np.square(state.point - before) @ weight).sum())
     ratio = np.sqrt(apart / still) if still > 0 else 1.0
@@ -104,33 +102,17 @@ def advance(layer: Layer, diagonal: Floats, state: State, steps: int) -> None:
         state.penalty = float(min(max(wanted, SOFTEST), STIFFEST))
 
 
-def spread_of(layer: Layer, point: Floats) -> Floats:
-    """What mixing two levels costs, per unit of the diagonal (channels, n)."""
-    out, levels = np.empty_like(point), layer.levels
-    spreads(point, levels.table, levels.step, levels.zero, levels.uniform, out)
-    return out
-
-
 def relaxed_values(layer: Layer, diagonal: Floats, point: Floats) -> Floats:
     """Values (channels,) of the relaxation at ``point``: no dual value is above."""
     move = point - layer.weights
-    return ((move @ layer.gram) * move).sum(axis=1) + spread_of(layer, point) @ diagonal
+    return ((move @ layer.gram) * move).sum(axis=1) + layer.rule.spread(point, diagonal) @ diagonal
 
 
 def dual_values(layer: Layer, diagonal: Floats, move: Floats) -> Floats:
     """Values (channels,) of the dual at ``y = 2 M move``, its own rounding of ``M`` left out."""
     image = move @ layer.gram - move * diagonal
-    return least_terms(layer, diagonal, 2.0 * image) - (move * image).sum(axis=1)
-
-
-def least_terms(layer: Layer, diagonal: Floats, multiplier: Floats) -> Floats:
-    """The sum over inputs of the bound (channels,), rounded down; ``multiplier``: (channels, n)."""
-    out, levels = np.empty(len(multiplier)), layer.levels
-    least_sums(
-        diagonal, multiplier, layer.weights, levels.table, levels.step, levels.zero,
-        levels.uniform, out,
-    )  # fmt: skip
-    return out
+    least = layer.rule.least(diagonal, 2.0 * image, layer.weights)
+    return least - (move * image).sum(axis=1)
 
 
 def share_diagonal(layer: Layer, least: float) -> tuple[Floats, float]:
@@ -141,7 +123,7 @@ def share_diagonal(layer: Layer, least: float) -> tuple[Floats, float]:
     n = len(layer.gram)
     diagonal = START * least * np.diag(layer.gram) / np.diag(layer.gram).max()
     state, gain = begin(layer), np.zeros(n)
-    floor = 1e-9 * float((np.square(layer.levels.step) @ np.diag(layer.gram)).sum())
+    floor = 1e-9 * float(np.abs(layer.weights).max(initial=0.0) ** 2) + 1e-300
     best, proven, mu = diagonal, -np.inf, FIRST_MU
     for turn in range(ROUNDS + 1):
         advance(layer, diagonal, state, INNER)
@@ -151,7 +133,7 @@ def share_diagonal(layer: Layer, least: float) -> tuple[Floats, float]:
             best, proven = diagonal, lower
         if turn == ROUNDS:
             break
-        new = spread_of(layer, state.point).sum(axis=0)
+        new = layer.rule.spread(state.point, diagonal).sum(axis=0)
         gain = new if turn == 0 else (gain + new) / 2
         diagonal = raise_diagonal(layer.gram, diagonal, gain, mu * upper / n, NEWTON)
         mu = max(mu * FALL_MU, LAST_MU)
@@ -188,13 +170,13 @@ def refine(
     diagonal, gain = RETREAT * shared, np.zeros(n)
     state = begin(layer)
     state.penalty = penalty
-    state.point = np.ascontiguousarray(layer.levels.clipped(layer.weights + move))
+    state.point = np.ascontiguousarray(layer.rule.clipped(layer.weights + move))
     mu = OWN_MU * value / n
     for turn in range(OWN_ROUNDS + 1):
         advance(layer, diagonal, state, OWN_INNER)
         if turn == OWN_ROUNDS:
             break
-        new = spread_of(layer, state.point)[0]
+        new = layer.rule.spread(state.point, diagonal)[0]
         gain = new if turn == 0 else (gain + new) / 2
         diagonal = raise_diagonal(layer.gram, diagonal, gain, mu, OWN_NEWTON)
         mu *= OWN_FALL

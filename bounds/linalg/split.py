@@ -19,7 +19,7 @@ Floats = NDArray[np.float64]
 Extended = NDArray[np.longdouble]
 
 #: Inputs from which it pays.
-WIDE = 512
+WIDE = 192
 #: Slices of each factor; products that are left out are below 2^-76 of the largest.
 SLICES = 4
 BATCH = 512

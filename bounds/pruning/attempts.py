@@ -43,32 +43,32 @@ Run = Callable[[ReducedProblem, Problem, Options, Box | None], Masks]
 
 def magnitude(problem: Problem, budget: Budget, options: Options) -> Attempt:
     """Keep the largest weights as they are."""
-    return _attempt(problem, budget, options, _largest, refitted=False)
+    return reduced_attempt(problem, budget, options, _largest, refitted=False)
 
 
 def magnitude_ls(problem: Problem, budget: Budget, options: Options) -> Attempt:
     """Keep the largest weights, fitted again by least squares."""
-    return _attempt(problem, budget, options, _largest)
+    return reduced_attempt(problem, budget, options, _largest)
 
 
 def obs(problem: Problem, budget: Budget, options: Options) -> Attempt:
     """Remove the weight that costs least, one by one."""
-    return _attempt(problem, budget, options, lambda r, *_: Masks(selection.backward(r)))
+    return reduced_attempt(problem, budget, options, lambda r, *_: Masks(selection.backward(r)))
 
 
 def forward(problem: Problem, budget: Budget, options: Options) -> Attempt:
     """Add the weight that helps most, one by one."""
-    return _attempt(problem, budget, options, lambda r, *_: Masks(selection.forward(r)))
+    return reduced_attempt(problem, budget, options, lambda r, *_: Masks(selection.forward(r)))
 
 
 def swap(problem: Problem, budget: Budget, options: Options) -> Attempt:
     """Exchange kept for removed weights while that helps."""
-    return _attempt(problem, budget, options, _swapped)
+    return reduced_attempt(problem, budget, options, _swapped)
 
 
 def perspective(problem: Problem, budget: Budget, options: Options) -> Attempt:
     """The relaxation's bound beside the weights of ``swap``."""
-    return _attempt(problem, budget, options, _relaxed, _swapped)
+    return reduced_attempt(problem, budget, options, _relaxed, _swapped)
 
 
 def perspective_split(problem: Problem, budget: Budget, options: Options) -> Attempt:
@@ -78,15 +78,15 @@ def perspective_split(problem: Problem, budget: Budget, options: Options) -> Att
 
 def scip(problem: Problem, budget: Budget, options: Options) -> Attempt:
     """Every channel by SCIP."""
-    return _attempt(problem, budget, options, _by_scip, _swapped)
+    return reduced_attempt(problem, budget, options, _by_scip, _swapped)
 
 
 def exact(problem: Problem, budget: Budget, options: Options) -> Attempt:
     """Search until every channel is proven or at a limit."""
-    return _attempt(problem, budget, options, _searched, _swapped, boxed_search=True)
+    return reduced_attempt(problem, budget, options, _searched, _swapped, boxed_search=True)
 
 
-def _attempt(
+def reduced_attempt(
     problem: Problem,
     budget: Budget,
     options: Options,

@@ -9,6 +9,8 @@ from bounds.problem.methods import PRUNING, QUANTIZATION
 from bounds.problem.range import TOLERANCE, decibels
 
 UNDECIDED = "undecided"
+#: How sure a verdict on a whole layer is.
+PROVEN, LIKELY = "proven", "likely"
 
 
 @dataclass(frozen=True)
@@ -40,6 +42,24 @@ def decide(
     margin = leads[winner]
     proven = margin > decibels(1 + tolerance, 1)
     return Verdict(winner if proven else UNDECIDED, margin)
+
+
+def weigh(
+    quantization: tuple[float, float], pruning: tuple[float, float], volume: float
+) -> tuple[str, Verdict]:
+    """``PROVEN``, ``LIKELY`` or ``UNDECIDED``, and who wins by how much.
+
+    Likely is what the volume bound says of quantization where proof does not reach: pruning attains
+    less than ``volume``, which quantized weights undercut with the bound's own probability at most,
+    over where the grid lies. No such bound speaks of pruning.
+    """
+    verdict = decide(quantization, pruning)
+    if verdict.winner != UNDECIDED:
+        return PROVEN, verdict
+    lead = decibels(volume, pruning[1])
+    if lead > 0:
+        return LIKELY, Verdict(PRUNING, lead)
+    return UNDECIDED, verdict
 
 
 @dataclass(frozen=True)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import csv
+import re
 import subprocess
 import sys
 from dataclasses import replace
@@ -31,6 +33,7 @@ COMMANDS = (
     "fair",
     "layers",
     "extract",
+    "layer",
     "solve",
     "verify",
     "gap",
@@ -285,6 +288,26 @@ def test_solve_grouped_channel(cli, images, tmp_path):
 )
 def test_solve_refuses(cli, head, arguments, parts):
     refused(cli("solve", head, *arguments), *parts)
+
+
+def test_layer_says_what_is_attained_proven_and_decided(cli, head, tmp_path):
+    out_file = tmp_path / "layer.csv"
+    code, out, _ = cli("layer", head, "--bits", "2,4", "--damping", 0.01, "--out", out_file)
+    assert code == 0
+    assert "damped by 0.01 of the mean diagonal" in out and "no proof for these very" in out
+    assert len(re.findall(r"bits against \d+ of \d+ weights kept: ", out)) == 2
+    with out_file.open() as file:
+        rows = list(csv.DictReader(file))
+    assert [row["bits"] for row in rows] == ["2", "4"]
+    for row in rows:
+        assert 0 < float(row["proven"]) <= float(row["error_best"])
+        assert row["damping"] == "0.01" and row["certainty"] in ("proven", "likely", "undecided")
+
+
+def test_layer_refuses(cli, head):
+    refused(cli("layer", head, "--bits", "four"), "--bits", "four")
+    refused(cli("layer", head, "--damping", -1), "--damping")
+    refused(cli("layer", head, "--method", "best"), "best", "sdp-shared")
 
 
 def test_solve_in_a_box(cli, head):
