@@ -73,7 +73,7 @@ def perspective(problem: Problem, budget: Budget, options: Options) -> Attempt:
 
 def perspective_split(problem: Problem, budget: Budget, options: Options) -> Attempt:
     """The relaxation's bound, the line split where one direction of the inputs is nearly flat."""
-    return _attempt(problem, budget, options, _relaxed_by_intervals, _swapped)
+    return reduced_attempt(problem, budget, options, _relaxed_by_intervals, _swapped)
 
 
 def scip(problem: Problem, budget: Budget, options: Options) -> Attempt:
