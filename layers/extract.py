@@ -7,11 +7,12 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from layers.capture.collector import Reject
-from layers.capture.gram import Blocks
+from layers.capture.gram import Blocks, block_width
 from layers.capture.model import batch_recipe
 from layers.capture.run import Progress, capture_source
 from layers.capture.to_dump import LAYOUT, records, to_dump
 from layers.dump.file import VERSION, dump_path, read_dump, write_dump
+from layers.dump.geometry import Geometry
 from layers.errors import CaptureError, DumpError
 from layers.images.calibration import BUNDLED, Calibration, load_calibration
 from layers.networks.batches import Batches
@@ -95,7 +96,11 @@ def extract(
     recipe = _recipe(opened, calibration, blocks)
     if plain_unfold:
         recipe["lowering"] = PLAIN
-    stale = [name for name, path in paths.items() if not _current(path, name, calibration, recipe)]
+    stale = [
+        name
+        for name, path in paths.items()
+        if not _current(path, name, calibration, recipe, blocks)
+    ]
     if stale:
         captured = capture_source(
             opened, stale, calibration, blocks=blocks, plain_unfold=plain_unfold,
@@ -126,7 +131,11 @@ def _recipe(source: Source, calibration: Calibration | Batches, blocks: Blocks) 
 
 
 def _current(
-    path: Path, name: str, calibration: Calibration | Batches, recipe: Mapping[str, str]
+    path: Path,
+    name: str,
+    calibration: Calibration | Batches,
+    recipe: Mapping[str, str],
+    blocks: Blocks,
 ) -> bool:
     """Whether a dump exists, is whole, and was made from the same things."""
     if not path.exists():
@@ -135,8 +144,10 @@ def _current(
         dump = read_dump(path)
     except DumpError:
         return False  # damaged or of another version: make it again
+    geometry = Geometry(dump.kind, dump.weight_shape)
     return (
         dump.layer == name
+        and dump.block_width == block_width(geometry, blocks)  # "auto" has become wider
         and {k: v for k, v in dump.recipe.items() if k != LAYOUT} == dict(recipe)
         and dump.images == records(calibration.images)
         and dump.heldout_images == records(calibration.heldout)

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, cast
 
 import typer
+
+if TYPE_CHECKING:
+    from layers.capture.gram import Blocks
 
 Source = Annotated[
     str,
@@ -57,6 +60,13 @@ def extract(
     limit: Annotated[
         int | None, typer.Option(help="Use only the first so many images or batches.")
     ] = None,
+    blocks: Annotated[
+        str,
+        typer.Option(
+            help="Gram to keep: full, a width of blocks along its diagonal, or auto: full up to "
+            "4,096 inputs."
+        ),
+    ] = "auto",
 ) -> None:
     """Extract layers, one dump each: weights and Gram matrices of the inputs they really see."""
     from rich.console import Console
@@ -88,7 +98,7 @@ def extract(
             out,
             heldout_count=heldout,
             limit=limit,
-            blocks=int(blocks) if blocks.isdecimal() else blocks,  # type: ignore[arg-type]
+            blocks=cast("Blocks", int(blocks) if blocks.isdecimal() else blocks),
             progress=lambda done, total, _: bars.update(bar, completed=done, total=total),
             reject=None if alone else reject,
         )

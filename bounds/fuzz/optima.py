@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bounds.fuzz.rational import ExactForm
-from bounds.linalg.definite import power_of_two_balance
+from bounds.linalg.balance import power_of_two_balance
 
 Floats = NDArray[np.float64]
 Extended = NDArray[np.longdouble]

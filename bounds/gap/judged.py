@@ -47,9 +47,10 @@ class Sample:
         count = len(self.error)
         picks = np.random.default_rng(count).integers(0, count, (RESAMPLES, count))
         over, under = self.error[picks].sum(axis=1), of[picks].sum(axis=1)
-        with np.errstate(divide="ignore", invalid="ignore"):
-            ratios = 10 * np.log10(over / under)
-        low, high = np.quantile(np.nan_to_num(ratios, nan=0.0, posinf=np.inf), (0.025, 0.975))
+        ratios = [
+            decibels(a, b) if a > 0 or b > 0 else 0.0 for a, b in zip(over, under, strict=True)
+        ]
+        low, high = np.quantile(ratios, (0.025, 0.975))
         return float(low), float(high)
 
 

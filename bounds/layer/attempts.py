@@ -12,7 +12,7 @@ from bounds.layer.levels import make_levels
 from bounds.layer.polish import polished
 from bounds.layer.proven import SharedDual, proven_values
 from bounds.layer.shared import SAMPLE, Layer, moves, refine, share_diagonal
-from bounds.linalg.definite import power_of_two_balance
+from bounds.linalg.balance import power_of_two_balance
 from bounds.linalg.verified import verified_factor
 from bounds.problem.attempt import Attempt, Options
 from bounds.problem.gram import Problem

@@ -29,7 +29,7 @@ from numpy.typing import ArrayLike, NDArray
 from bounds.errors import ProblemError
 from bounds.layer.boxed import BoxedTerms, boxed_terms, choose_base
 from bounds.layer.levels import Levels, make_levels
-from bounds.linalg.definite import power_of_two_balance
+from bounds.linalg.balance import power_of_two_balance
 from bounds.linalg.verified import verified_factor
 from bounds.problem.gram import Problem, check_problem
 from bounds.problem.grid import Grid, choose_scale

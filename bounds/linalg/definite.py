@@ -47,13 +47,6 @@ def rump_shift(matrix: Floats) -> float:
     return 2.0 * gamma / (1.0 - gamma) * trace + n * 2.0**-1022
 
 
-def power_of_two_balance(diagonal: Floats) -> Floats:
-    """Powers of two ``d`` with ``d_i^2 diagonal_i`` in [1/2, 2); one where the diagonal is zero."""
-    with np.errstate(divide="ignore"):
-        exponent = np.where(diagonal > 0, np.round(-np.log2(diagonal) / 2), 0.0)
-    return np.exp2(exponent)
-
-
 def eigenvalue_lower_bound(matrix: Floats, guess: float | None = None) -> float:
     """A proven lower bound on the smallest eigenvalue of a symmetric matrix, or 0.0 if none found.
 

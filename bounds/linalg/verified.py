@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.linalg import LinAlgError, cholesky, get_lapack_funcs
 
-from bounds.linalg.definite import power_of_two_balance
+from bounds.linalg.balance import power_of_two_balance
 
 Floats = NDArray[np.float64]
 

@@ -16,7 +16,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bounds.errors import ProblemError
-from bounds.linalg.definite import eigenvalue_lower_bound, power_of_two_balance
+from bounds.linalg.balance import power_of_two_balance
+from bounds.linalg.definite import eigenvalue_lower_bound
 from bounds.linalg.forms import form_upper
 from bounds.problem.gram import Floats, Problem
 from bounds.problem.sparsity import Box

@@ -15,8 +15,9 @@ from layers.errors import CaptureError
 
 Blocks = Literal["auto", "full"] | int
 
-# Above this many features a full Gram is dropped by "auto" (1024^2 doubles are 8 MiB).
-AUTO_FULL = 1024
+# Above this many features a full Gram is dropped by "auto" (4096^2 doubles are 128 MiB, and there
+# is one of the calibration and one of the held-out images).
+AUTO_FULL = 4096
 
 
 def block_width(geometry: Geometry, blocks: Blocks) -> int | None:
@@ -25,7 +26,7 @@ def block_width(geometry: Geometry, blocks: Blocks) -> int | None:
     Args:
         geometry: of the layer.
         blocks: ``full``; a width in features (whole input channels for a kxk convolution); or
-            ``auto``, full up to 1024 features and 36 above.
+            ``auto``, full up to 4096 features and 36 above.
 
     Raises:
         CaptureError: ``blocks`` is none of these.

@@ -43,7 +43,7 @@ def capture_layers(
         names: of layers, unique endings of names, or patterns; ``"*"`` is every layer there is.
         heldout: the same kind of batches, which only judge the result; None for no such part.
         blocks: Gram blocks to keep, see ``layers.capture.gram.block_width``; ``"full"`` is what
-            whole layers wider than 1024 inputs need.
+            whole layers wider than 4096 inputs need.
         source: name of the model in the dumps.
         progress: called with (batches done, batches in all, batch name).
         reject: called with a layer that cannot be captured and the ``CaptureError`` that says why.

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import math
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from bounds.present.figures.style import METHOD_COLOURS, new_figure
+from bounds.problem.range import decibels
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -50,12 +50,12 @@ def frontier_panel(found: Allocation, *, ax: Axes) -> None:
         )
         for at in places
     ]
-    points = [(bits, _decibels(error / layers)) for bits, error in equal if error > 0]
+    points = [(bits, decibels(error / layers, 1.0)) for bits, error in equal if error > 0]
     if points:
         ax.plot(*zip(*points, strict=True), "s", color="0.35", ms=3.5, label="one width for all")
     if found.error > 0:
         ax.plot(
-            [found.bits], [_decibels(found.error / layers)], "o", color=METHOD_COLOURS[2], ms=5,
+            [found.bits], [decibels(found.error / layers, 1.0)], "o", color=METHOD_COLOURS[2], ms=5,
             label="chosen",
         )  # fmt: skip
     ax.set_xlabel("true bits a weight")
@@ -67,8 +67,6 @@ def frontier_panel(found: Allocation, *, ax: Axes) -> None:
 def _curve(one: Frontier, count: int, layers: int) -> tuple[np.ndarray, np.ndarray]:
     """Bits a weight and dB of the mean error where it is not zero."""
     known = one.errors > 0
-    return one.storage[known] / count, 10 * np.log10(one.errors[known] / layers)
-
-
-def _decibels(error: float) -> float:
-    return 10 * math.log10(error)
+    return one.storage[known] / count, np.array(
+        [decibels(e / layers, 1.0) for e in one.errors[known]]
+    )

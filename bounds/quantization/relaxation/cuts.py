@@ -16,7 +16,8 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from bounds.linalg.definite import cholesky_succeeds, power_of_two_balance, rump_shift
+from bounds.linalg.balance import power_of_two_balance
+from bounds.linalg.definite import cholesky_succeeds, rump_shift
 from bounds.linalg.forms import rounding_factor
 
 Floats = NDArray[np.float64]

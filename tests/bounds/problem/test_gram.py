@@ -13,7 +13,8 @@ import torch
 import bounds
 from bounds.errors import LayerboundsError, ProblemError
 from bounds.gap.judge import Gap
-from bounds.linalg.definite import eigenvalue_lower_bound, power_of_two_balance
+from bounds.linalg.balance import power_of_two_balance
+from bounds.linalg.definite import eigenvalue_lower_bound
 from bounds.linalg.forms import form_upper
 from bounds.problem.attempt import Attempt
 from bounds.problem.gram import check_problem, round_weights

@@ -14,8 +14,9 @@ from bounds.problem.answer import answer
 from bounds.problem.attempt import Attempt, Options
 from bounds.problem.gram import Problem, check_problem
 from bounds.problem.grid import Grid
+from bounds.problem.joint import Joint
 from bounds.problem.limits import Limits
-from bounds.problem.methods import PRUNING, QUANTIZATION, Method, find_method
+from bounds.problem.methods import JOINT, PRUNING, QUANTIZATION, Method, find_method
 from bounds.problem.sparsity import Pattern, Sparse, paper_box
 
 CHANNELS = 23
@@ -31,6 +32,9 @@ def constraints(kind: str, problem: Problem):
     steps = np.linspace(0.2, 0.6, CHANNELS)
     if kind == QUANTIZATION:
         return [Grid.uniform(3, 0.4), Grid.uniform(2, steps)]
+    if kind == JOINT:
+        other = Joint(Grid.uniform(2, steps), Pattern(2, 4))
+        return [Joint(Grid.uniform(3, 0.4), Sparse(3)), other]
     box = paper_box(problem.weights, 0.5)
     return [Sparse(3), Sparse(3, box), Pattern(2, 4, box), Sparse(0)]
 

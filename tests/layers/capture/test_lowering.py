@@ -95,9 +95,9 @@ def test_blocks_are_the_diagonal_of_the_full_gram() -> None:
 
 
 def test_automatic_blocks() -> None:
-    assert block_width(Geometry("linear", (4, 1024)), "auto") is None
-    assert block_width(Geometry("linear", (4, 1025)), "auto") == 36
-    assert block_width(conv2d_geometry((4, 256, 3, 3)), "auto") == 36
+    assert block_width(Geometry("linear", (4, 4096)), "auto") is None
+    assert block_width(Geometry("linear", (4, 4097)), "auto") == 36
+    assert block_width(conv2d_geometry((4, 512, 3, 3)), "auto") == 36
     assert block_width(conv2d_geometry((4, 256, 5, 5)), "auto") == 25
     assert block_width(conv2d_geometry((4, 256, 7, 7)), "auto") == 49
     assert block_width(Geometry("linear", (4, 3000)), "full") is None
