@@ -115,7 +115,8 @@ def walk_slack(
         entry: (channels,) rounding of one extra additive term per unit of ``||d||``.
         width: of the box. Siblings are ordered by distance from a minimiser known to within about
             ``2^-51 width``, so one may be passed over on the other side that is cheaper by a hair;
-            both are at least half a step away then, so the hair is a share of the cost itself.
+            both are at least half a step away then, so the hair is a share of the cost itself. Not
+            so with multipliers, or other levels: ``order_slack`` is for them (and a width of 0).
     """
     n = len(factor.order)
     unit = (n + 4) * 2.0**-53
@@ -132,3 +133,21 @@ def walk_slack(
         + entry * length
         + 2.0**-48 * width * cost
     ) * (1 + 1e-6)
+
+
+def order_slack(reach: Floats | float, lift: Floats | float, cost: Floats) -> Floats:
+    """What siblings visited in the wrong order can be worth (channels,).
+
+    Given the partial product s, a level costs ``c (d - m)^2`` and a constant, ``c = r^2 + lambda``;
+    the first sibling that is too dear closes it. With D the largest ``|d|`` of its input,
+    ``|s| <= sqrt(cost) + r D`` for the points meant, so m, computed from s, is off by at most
+    ``e = 2^-49 (D + sqrt(cost) r / c)``; one passed over, at a distance x from m, is cheaper by at
+    most ``4 c e (x + e)``, and ``c x^2`` is at most cost plus what the cut between two levels,
+    ``lambda gap^2 / 4``, is below zero there.
+
+    Args:
+        reach: the largest ``D sqrt(c)`` of any input; lift: the largest ``lambda gap^2 / 4``.
+        cost: (channels,) as for ``walk_slack``.
+    """
+    room = cost + lift
+    return np.asarray(2.0**-47 * (reach * np.sqrt(room) + room + 2.0**-40 * reach**2) * (1 + 1e-6))

@@ -4,11 +4,9 @@
 the cut of input i is ``lambda_i (v_i - p_i)(v_i - q_i)`` between neighbouring levels. Kernels look
 d and what it adds by itself up in tables, one row an input.
 
-Rounding. A table's d is the double nearest to a distance that is itself off by ``wobble`` at most;
-what it adds is off by a few units of itself. A level's conditional minimiser is off by 2^-51 times
-``range + 2 |offset|``, so a sibling may be passed over for one that is dearer by a hair. Both lie
-then at least half a gap away, so the hair is at most ``2^-48 width`` times the cost of the one
-passed over plus what its cut is below zero between p and q: ``lift``.
+Rounding. A table's d is the double nearest to a distance that is itself off by ``wobble`` at most
+(``wobble_slack``); what it adds is off by a few units of itself. What the order of siblings may
+lose is ``factor.order_slack``.
 """
 
 from __future__ import annotations
@@ -52,7 +50,7 @@ class Table(NamedTuple):
 class Tables:
     """The tables of some channels: as ``Table``, with a leading axis of channels where they differ.
 
-    ``width``, ``lift`` (channels,): see above.
+    ``reach``, ``lift`` (channels,): of ``factor.order_slack``.
     """
 
     factor: Floats
@@ -61,7 +59,7 @@ class Tables:
     offset: Floats
     slant: Floats
     near: Integers
-    width: Floats
+    reach: Floats
     lift: Floats
 
     def table(self, c: int) -> Table:
@@ -156,13 +154,13 @@ def make_tables(
         lift = (square * np.square(high - low)).max(axis=1) / 4
         curve = curve + weight
     offset = lean / curve
-    far = np.abs(distance).max(axis=2) * 2 + 2 * np.abs(offset)
-    far += 2.0**-9 * np.maximum(np.abs(problem.lo), np.abs(problem.hi))[:, order]
-    gap = np.diff(levels).min() if len(levels) > 1 else 1.0
-    width = (far / (step * gap)).max(axis=1) * (1 + 1e-9)
+    far = np.abs(distance).max(axis=2)
+    # a minimiser just outside the levels may make the slope's term negative by its own rounding
+    lift = lift + (np.abs(slope) * far).max(axis=1) * 2.0**-46
+    reach = (far * np.sqrt(curve)).max(axis=1) * (1 + 1e-9)
     slant = np.diag(factor.factor) / curve
     near = nearest_parts(levels)
-    return Tables(factor.factor, distance, extra, offset, slant, near, width, lift)
+    return Tables(factor.factor, distance, extra, offset, slant, near, reach, lift)
 
 
 def nearest_parts(levels: Floats) -> Integers:

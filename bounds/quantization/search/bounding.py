@@ -7,23 +7,34 @@ from numpy.typing import NDArray
 
 from bounds.quantization.centred import Centred
 from bounds.quantization.codes import CodeProblem
-from bounds.quantization.factor import Factor, walk_slack
+from bounds.quantization.factor import Factor, order_slack, walk_slack
 from bounds.quantization.levels import LevelProblem
 
 Floats = NDArray[np.float64]
 
 
 def proven(
-    codes: CodeProblem, factor: Factor, centred: Centred, cost: Floats, upper: Floats
+    codes: CodeProblem,
+    factor: Factor,
+    centred: Centred,
+    cost: Floats,
+    upper: Floats,
+    multiplier: Floats | None = None,
 ) -> Floats:
     """Turn walk costs (channels,) into valid lower bounds on the error, in energy units.
 
     The true optimum has an error of at most ``upper``; strong convexity and the box say how far it
     can be from the centre, and ``walk_slack`` what rounding can be worth that far out. A shift that
     made the Gram definite is part of that, so bounds below zero say how far its curvature reaches.
+
+    ``multiplier`` (n,): of cuts that were moved out of the form.
     """
     room, radius = farthest(codes, factor, centred, upper)
     slack = walk_slack(factor, room, radius, centred.doubt, codes.hi - codes.lo + 1.0)
+    if multiplier is not None and multiplier.any():
+        curvature = np.square(np.diag(factor.factor)) + multiplier[factor.order]
+        reach = (codes.hi - codes.lo + 1.0) * np.sqrt(curvature.max())
+        slack = slack + order_slack(reach, float(multiplier.max()) / 4, room)
     total = codes.to_error(np.asarray(centred.value + cost - slack, np.longdouble))
     return np.nextafter(total.astype(np.float64), -np.inf)
 

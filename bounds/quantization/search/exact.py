@@ -125,5 +125,7 @@ def walk_easy(
     unordered[:, factor.order] = found + origin
     best[better] = unordered[better]
     upper = codes.errors(best)
-    lower = proven(codes, factor, centred, np.where(finished, cost, opened), upper)
+    lower = proven(
+        codes, factor, centred, np.where(finished, cost, opened), upper, shared.multiplier
+    )
     return best, lower, upper, finished, nodes

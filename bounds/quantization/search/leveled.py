@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from bounds.linalg.boxqp import box_minimisers
 from bounds.quantization.centred import Centred
-from bounds.quantization.factor import Factor, factorise, walk_slack
+from bounds.quantization.factor import Factor, factorise, order_slack, walk_slack
 from bounds.quantization.levels import LevelProblem
 from bounds.quantization.relaxation.bound import Dual, level_shift, solve_channel
 from bounds.quantization.search.bounding import farthest, radii
@@ -94,8 +94,8 @@ class Leveled:
         """
         codes, factor, centred, tables = self.codes, self.factor, self.centred, self.tables
         room, radius = farthest(codes, factor, centred, upper)
-        slack = walk_slack(factor, room, radius, centred.doubt, tables.width)
-        slack = slack + 2.0**-48 * tables.width * tables.lift * (1 + 1e-6)
+        slack = walk_slack(factor, room, radius, centred.doubt, 0.0)
+        slack = slack + order_slack(tables.reach, tables.lift, room)
         slack = slack + wobble_slack(codes, factor, centred, room, radius)
         total = codes.to_error(np.asarray(centred.value + cost - slack, np.longdouble))
         return np.nextafter(total.astype(np.float64), -np.inf)

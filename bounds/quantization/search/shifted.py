@@ -82,7 +82,7 @@ class Shifted:
 
     def proves(self, cost: Floats, upper: Floats) -> Floats:
         """Valid lower bounds (1,) on the error from a walk's cost (1,), ``upper`` attained."""
-        return proven(self.codes, self.factor, self.centred, cost, upper)
+        return proven(self.codes, self.factor, self.centred, cost, upper, self.multiplier)
 
     def found(self, walk: Walk) -> Floats | None:
         """The walk's best codes (n,) in the problem's order, if it found any."""
