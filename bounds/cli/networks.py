@@ -53,10 +53,6 @@ def extract(
             help="Images or batches that only judge the result; 0.3 of all, or 0 for none."
         ),
     ] = None,
-    blocks: Annotated[
-        str,
-        typer.Option(help="Gram blocks: full (whole layers), auto (full to 1024), or a width."),
-    ] = "auto",
     limit: Annotated[
         int | None, typer.Option(help="Use only the first so many images or batches.")
     ] = None,
