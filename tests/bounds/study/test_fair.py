@@ -76,7 +76,9 @@ def test_true_bits(rows):
 
 
 def test_the_best_setting_of_so_few_bits(rows):
-    energy, lower, upper = at_bits(rows, (PRUNING,), 9.0)
+    found = at_bits(rows, (PRUNING,), 9.0)
+    assert found is not None
+    energy, lower, upper = found
     assert energy == BLANK.energy
     assert upper == min(row.upper for row in of(rows, PRUNING)[:4])
     assert lower <= upper
