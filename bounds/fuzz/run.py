@@ -110,7 +110,7 @@ def choose(problem: str, methods: Sequence[str] | None) -> dict[str, tuple[str, 
     """The methods to run for each problem."""
     several = {"both": PROBLEMS[:2], "all": PROBLEMS}
     if problem not in (*PROBLEMS, *several):
-        known = ", ".join((*PROBLEMS, *several))
+        known = ", ".join((*PROBLEMS[:2], "both", *PROBLEMS[2:], "all"))
         raise MethodError(f"unknown problem {problem!r}; choose from {known}")
     names = several.get(problem, (problem,))
     known = {name: known_methods(name) for name in PROBLEMS}
