@@ -125,10 +125,9 @@ MORE_PARAMETERS = {
 MORE_LINES = {
     "bounds/verify.py": "one file, so that reading it is enough to trust it",
     "tests/references/certificate_checker.py": "the same, written from the format's page alone",
-    "bounds/pruning/relaxation/barrier.py": "one derivation: the Newton system and its elimination",
+    "bounds/finetune/work.py": "a study from its TOML to its two tables, step by step",
     "bounds/gap/whole.py": "one layer judged, from its grid to what is proven",
-    "bounds/joint/relaxation/barrier.py": "as in pruning, for levels and a price",
-    "bounds/pruning/search/tree.py": "the outer search and its two phases share one state",
+    "bounds/joint/relaxation/barrier.py": "one derivation: levels, a price, and their Newton system",
     "tests/bounds/test_bad_input.py": "one table of what is refused and how",
 }
 

@@ -177,7 +177,7 @@ def _runs(method: str, instance: Instance) -> Iterator[dict[str, Any]]:
     """Plain; interrupted by nodes and the clock; with two-variable cuts; in the paper's box."""
     takes = find_method(instance.problem, method).takes
     if instance.grid is not None and not instance.grid.asks <= takes:
-        return  # a method of one's own for signed integers of one step
+        return  # it would refuse the grid by name
     turn = instance.index // 2  # the two problems may alternate
     yield {}
     if "limits" in takes:
