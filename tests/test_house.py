@@ -127,7 +127,10 @@ MORE_LINES = {
     "tests/references/certificate_checker.py": "the same, written from the format's page alone",
     "bounds/finetune/work.py": "a study from its TOML to its two tables, step by step",
     "bounds/gap/whole.py": "one layer judged, from its grid to what is proven",
-    "bounds/joint/relaxation/barrier.py": "one derivation: levels, a price, and their Newton system",
+    "bounds/joint/relaxation/barrier.py": "one derivation, to its Newton system",
+    "tests/bounds/cli/test_cli.py": "one command after the other, on one study",
+    "tests/bounds/gap/test_judge.py": "one layer judged on every kind of grid",
+    "tests/bounds/study/run/test_running.py": "one study run, run again, and changed",
     "tests/bounds/test_bad_input.py": "one table of what is refused and how",
 }
 
