@@ -49,7 +49,7 @@ def ranges(n: int = 20, channels: int = 3) -> Iterator[Range]:
                 gram, weights, bits=3, scale=0.3, method=method, time_limit=None
             )
     for method in methods("pruning"):
-        if method not in EXTERNAL:
+        if method not in EXTERNAL and not find_method("pruning", method).together:
             yield pruning_range(gram, weights, keep=n // 3, method=method, time_limit=None)
     gram, weights = problem(2, 70, 2)
     yield quantization_range(gram, weights, bits=2, scale=0.5, node_limit=20_000, time_limit=None)
