@@ -289,8 +289,9 @@ class Grid:
 
     def scaled(self, scaling: Scaling) -> Grid:
         """The same grid in other units."""
-        steps = np.broadcast_to(self.step, (len(scaling.rows), self.step.shape[1]))
-        return replace(self, step=scaling.scaled(steps, "steps"))
+        shape = (len(scaling.rows), self.step.shape[1])
+        steps = scaling.scaled(np.broadcast_to(self.step, shape), "steps")
+        return replace(self, step=steps, zero=np.broadcast_to(self.zero, shape).copy())
 
     def rows(self, rows: slice | NDArray[np.int64]) -> Grid:
         """The grid of some of the channels."""
