@@ -291,7 +291,7 @@ class Grid:
         """The same grid in other units."""
         shape = (len(scaling.rows), self.step.shape[1])
         steps = scaling.scaled(np.broadcast_to(self.step, shape), "steps")
-        return replace(self, step=steps, zero=np.broadcast_to(self.zero, shape))
+        return replace(self, step=steps, zero=np.broadcast_to(self.zero, shape).copy())
 
     def rows(self, rows: slice | NDArray[np.int64]) -> Grid:
         """The grid of some of the channels."""

@@ -165,7 +165,10 @@ def test_parts_of_a_grid(name):
         part = grid.columns(N, columns)
         assert np.array_equal(part.values(codes[:, columns]), values[:, columns])
     scaling = Scaling(0, np.array([3, -2, 7]))
-    assert np.array_equal(grid.scaled(scaling).values(codes), scaling.scaled(values, "weights"))
+    scaled = grid.scaled(scaling)
+    large = scaling.scaled(values, "weights")
+    assert np.array_equal(scaled.values(codes), large)
+    assert np.array_equal(scaled.rows(slice(1, 3)).values(codes[1:]), large[1:])
 
 
 def test_storage_at_true_bits():
