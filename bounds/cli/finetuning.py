@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Self
 import typer
 
 from bounds.cli.logged import RunLog
-from bounds.finetune.running import FinetuneObserver
+from bounds.finetune.observer import FinetuneObserver
 
 if TYPE_CHECKING:
     from rich.console import Console

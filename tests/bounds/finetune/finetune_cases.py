@@ -14,7 +14,8 @@ from bounds.finetune.config import (
     Task,
     Train,
 )
-from bounds.finetune.running import FinetuneObserver, run_finetune
+from bounds.finetune.observer import FinetuneObserver
+from bounds.finetune.running import run_finetune
 from bounds.results.finetuned import LAYERS, NETWORKS, read_finetuned
 
 TASK = "tests.layers.finetuning.tiny_task"
