@@ -19,27 +19,17 @@ from typing import Any, cast
 from bounds.errors import StudyError
 from bounds.finetune.config import DIGITS, FinetuneStudy
 from bounds.finetune.jobs import Job, compressed, originals
+from bounds.finetune.observer import FinetuneObserver
 from bounds.finetune.toml import format_finetune
 from bounds.results.files import make_folder, sweep, write_bytes
 from bounds.results.finetuned import LAYERS, NETWORKS, write_finetuned
+
+__all__ = ["FinetuneObserver", "FinetuneReport", "run_finetune"]
 
 #: Seconds between two looks at what runs are doing.
 LOOK_EVERY = 0.5
 #: Images written for `layerbounds extract`, where the examples are digits.
 IMAGES = 60
-
-
-class FinetuneObserver:
-    """Is told about progress; does nothing."""
-
-    def begin(self, runs: int, epochs: int) -> None:
-        """So many runs are ahead, of so many epochs in all (one more each, for measuring)."""
-
-    def moving(self, name: str, *, epoch: int, epochs: int, loss: float, accuracy: float) -> None:
-        """So many epochs of a run are done; mean training loss and accuracy of the present one."""
-
-    def finished(self, job: Job, new: bool, error: str) -> None:
-        """A run ended; ``error`` says why it failed."""
 
 
 @dataclass(frozen=True)
