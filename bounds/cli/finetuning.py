@@ -38,6 +38,7 @@ def finetune(
 
     from rich.console import Console
 
+    from bounds.errors import StudyError
     from bounds.finetune.running import run_finetune
     from bounds.finetune.toml import load_finetune
 
@@ -58,7 +59,12 @@ def finetune(
     layers = read_finetuned(report.folder, LAYERS)
     console.print(render_accuracy(networks))
     for kind, (draw, _) in FINETUNE_KINDS.items():
-        for path in save_figure(draw(networks, layers), report.folder / kind):
+        try:
+            drawn = draw(networks, layers)
+        except StudyError as error:  # what it shows has failed; the rest is there all the same
+            console.print(f"no figure {kind}: {error}", highlight=False, soft_wrap=True)
+            continue
+        for path in save_figure(drawn, report.folder / kind):
             console.print(f"figure: {path}", highlight=False, soft_wrap=True)
     console.print(f"results: {report.folder / NETWORKS}", highlight=False, soft_wrap=True)
     console.print(

@@ -1,4 +1,4 @@
-"""Who is told how a fine-tuning study goes. Light: the command line is made before its solvers."""
+"""Who is told how a fine-tuning study goes; nothing heavy is imported with it."""
 
 from __future__ import annotations
 

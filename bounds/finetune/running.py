@@ -24,6 +24,8 @@ from bounds.finetune.toml import format_finetune
 from bounds.results.files import make_folder, sweep, write_bytes
 from bounds.results.finetuned import LAYERS, NETWORKS, write_finetuned
 
+__all__ = ["FinetuneObserver", "FinetuneReport", "run_finetune"]
+
 #: Seconds between two looks at what runs are doing.
 LOOK_EVERY = 0.5
 #: Images written for `layerbounds extract`, where the examples are digits.

@@ -54,6 +54,7 @@ def test_failures_end_with_one(cli, tuned, tmp_path):
     file.write_text(text, "utf-8")
     code, out, _ = cli("finetune", file, "--results", tmp_path / "results")
     assert code == 1 and "failed: gradual-2-seed1: FinetuneError: the loss is" in out
+    assert "no figure representation" in out and "accuracy.png" in out
 
 
 @pytest.mark.parametrize(
