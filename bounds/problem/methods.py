@@ -267,12 +267,14 @@ _BUILT_IN = (
     _joint(
         "dual",
         proves="bound",
+        together=True,  # one box holds the points of all channels
         does="dual with levels and a price for nonzeros, our solver",
         costs="milliseconds a channel at 36 inputs",
     ),
     _joint(
         "exact",
         proves="optimum",
+        together=True,
         takes=frozenset({"limits"}),
         does="branch and bound over places and levels until the optimum is proven",
         costs="tens of milliseconds a channel at 36 inputs",
