@@ -107,9 +107,11 @@ def outlier_range(
         values = np.zeros(problem.weights.shape)
         bound = np.zeros(channels)
         if len(rest):
-            found = answer(_without(problem, free, rest), chosen, method, options)
+            reduced = _without(problem, free, rest)
+            found = answer(reduced, chosen, method, options)
             values[:, rest], bound = found.weights, found.lower
-            exact &= found.status == EXACT
+            # the optimum of a Gram that was given up is none of the problem's
+            exact &= (found.status == EXACT) & reduced.live.any()
         values[:, free] = _fitted(problem, values, free, rest)
         errors = _errors(problem, values, free)
         better = errors < upper
@@ -135,8 +137,8 @@ def _without(problem: Problem, free: Ints, rest: Ints) -> Problem:
         exact = own - middle - middle.T + a.T @ block @ a
         exact = (exact + exact.T) / 2
         out = np.ascontiguousarray(exact.astype(np.float64))
-        absolute = np.abs(own) + 2 * np.abs(a.T) @ np.abs(cross)
-        absolute = absolute + np.abs(a.T) @ np.abs(block) @ np.abs(a)
+        size = np.abs(a.T) @ np.abs(cross)
+        absolute = np.abs(own) + size + size.T + np.abs(a.T) @ np.abs(block) @ np.abs(a)
         unit = 8 * (len(free) + 4) * np.finfo(wide).eps
         # row sums bound the norm of a symmetric matrix
         shift = float((unit * absolute).sum(axis=1).max()) + float(

@@ -77,3 +77,13 @@ def test_what_is_refused():
         outlier_range(GRAM, WEIGHTS, outliers=1, grid=Grid.uniform(2, [[0.5, 0.8]], group_size=3))
     with pytest.raises(ProblemError, match="outliers must be a whole number"):
         outlier_range(GRAM, WEIGHTS, outliers=-1, bits=2, scale=0.6)
+
+
+def test_a_singular_gram_is_not_called_exact():
+    """Nothing is proven of it, so the range says so: no lower bound, no optimum."""
+    rng = np.random.default_rng(4)
+    rows = rng.normal(size=(2, 4))
+    found = outlier_range(rows.T @ rows, rng.normal(size=(3, 4)), outliers=0, bits=2, scale=0.7)
+    assert (found.upper > 0).all()
+    closed = found.lower >= found.upper * (1 - 1e-6)
+    assert (closed | ~found.exact).all()
