@@ -11,6 +11,8 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
+from bounds.linalg.places import interval_place
+
 Floats = NDArray[np.float64]
 
 UNIT = 2.0**-53
@@ -24,14 +26,7 @@ def interval_of(code: float, table: Floats, uniform: bool) -> int:
     if uniform:
         place = np.floor(code - table[0])
         return int(min(max(place, 0.0), float(table.shape[0] - 2)))
-    low, high = 0, table.shape[0] - 1
-    while high - low > 1:
-        middle = (low + high) // 2
-        if table[middle] <= code:
-            low = middle
-        else:
-            high = middle
-    return low
+    return interval_place(table, code)
 
 
 @njit(cache=True, nogil=True)

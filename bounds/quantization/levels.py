@@ -24,6 +24,7 @@ from numpy.typing import NDArray
 from bounds.errors import ProblemError
 from bounds.linalg.boxqp import box_minimisers
 from bounds.linalg.forms import form, rounding_factor
+from bounds.linalg.places import nearest_place
 from bounds.problem.gram import Problem
 from bounds.problem.grid import Grid
 from bounds.quantization.factor import Factor, factorise
@@ -178,17 +179,9 @@ class LevelProblem:
 @njit(cache=True, nogil=True)
 def nearest_number(levels, uniform, t):
     """Number of the level nearest to ``t``."""
-    last = levels.shape[0] - 1
     if uniform:
-        return int(min(max(np.rint(t - levels[0]), 0.0), float(last)))
-    low, high = 0, last
-    while high - low > 1:
-        middle = (low + high) // 2
-        if levels[middle] <= t:
-            low = middle
-        else:
-            high = middle
-    return low if t - levels[low] <= levels[high] - t else high
+        return int(min(max(np.rint(t - levels[0]), 0.0), float(levels.shape[0] - 1)))
+    return nearest_place(levels, t)
 
 
 def nearest_levels(levels: Floats, t: Floats, uniform: bool) -> Floats:

@@ -9,8 +9,8 @@ from __future__ import annotations
 import numpy as np
 from numba import njit
 
-from bounds.joint.heuristics.rounding import nearest
 from bounds.joint.relaxation.barrier import Rows
+from bounds.linalg.places import nearest_place
 from bounds.problem.gram import Floats
 from bounds.pruning.reduced import Ints
 
@@ -28,7 +28,7 @@ def best_answer(
     """
     best, least = 0.0, v * (v * curve - 2.0 * slope)
     if room:
-        value = points[nearest(points, v - slope / curve)]
+        value = points[nearest_place(points, v - slope / curve)]
         step = value - v
         change = step * (step * curve + 2.0 * slope)
         if change < least:
@@ -49,7 +49,7 @@ def move(gram: Floats, v: Floats, slope: Floats, i: int, value: float) -> None:
 def candidates(points: Floats, v: float, middle: float, out: Floats) -> int:
     """Values one input may try in a pair: its neighbours and zero, or those near ``middle``."""
     last = points.size - 1
-    j = nearest(points, v if v != 0.0 else middle)
+    j = nearest_place(points, v if v != 0.0 else middle)
     count = 0
     for k in (j - 1, j, j + 1):
         if 0 <= k <= last and points[k] != v:

@@ -5,27 +5,15 @@ from __future__ import annotations
 import numpy as np
 from numba import njit
 
+from bounds.linalg.places import nearest_place
 from bounds.problem.gram import Floats
 from bounds.pruning.reduced import Ints
 
 
 @njit(cache=True, nogil=True)
-def nearest(points: Floats, x: float) -> int:
-    """Index of the value of ``points`` (P,), ascending, nearest to ``x``."""
-    low, high = 0, points.size - 1
-    while high - low > 1:
-        middle = (low + high) // 2
-        if points[middle] <= x:
-            low = middle
-        else:
-            high = middle
-    return low if x - points[low] <= points[high] - x else high
-
-
-@njit(cache=True, nogil=True)
 def nearest_value(points: Floats, x: float) -> float:
     """The value nearest to ``x`` of ``points`` (P,) and zero."""
-    best = points[nearest(points, x)]
+    best = points[nearest_place(points, x)]
     return best if abs(best - x) < abs(x) else 0.0
 
 

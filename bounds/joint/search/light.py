@@ -13,10 +13,10 @@ from typing import NamedTuple
 import numpy as np
 from numba import njit
 
-from bounds.joint.heuristics.rounding import nearest
 from bounds.joint.relaxation.barrier import Rows
 from bounds.joint.search.node import Stack
 from bounds.joint.search.option import OPTIONAL, option_cost
+from bounds.linalg.places import nearest_place
 from bounds.problem.gram import Floats
 from bounds.pruning.reduced import Ints
 
@@ -167,7 +167,7 @@ def enumerate_below(
                 low[i], high[i] = -1, points.size
             else:
                 middle = w + (pivot[i] * minimiser[i] + q) / (pivot[i] + d[j])
-                k = nearest(points, middle)
+                k = nearest_place(points, middle)
                 if points[k] > middle:
                     low[i], high[i] = k - 1, k
                 else:

@@ -17,9 +17,9 @@ from typing import NamedTuple
 import numpy as np
 from numba import njit
 
-from bounds.joint.heuristics.rounding import nearest
 from bounds.joint.relaxation.barrier import Rows
 from bounds.joint.search.option import NEEDED, OPTIONAL, best_nonzero, best_q, option_cost
+from bounds.linalg.places import nearest_place
 from bounds.problem.gram import Floats
 from bounds.pruning.reduced import Ints
 
@@ -229,4 +229,4 @@ def likeliest(stack: Stack, rows: Rows, d: Floats, s: int, i: int) -> int:
     j = int(stack.position[s, i])
     h = stack.h[s, i, i]
     offset = (stack.u[s, i] + h * stack.q[s, i]) / (1.0 + h * d[j])
-    return nearest(rows.points[j], rows.w[j] + offset)
+    return nearest_place(rows.points[j], rows.w[j] + offset)

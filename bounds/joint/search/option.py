@@ -12,7 +12,7 @@ from __future__ import annotations
 import numpy as np
 from numba import njit
 
-from bounds.joint.heuristics.rounding import nearest
+from bounds.linalg.places import interval_place, nearest_place
 from bounds.problem.gram import Floats
 
 #: What is open of an input: zero or not (``OPTIONAL``), not zero (``NEEDED``).
@@ -29,7 +29,7 @@ def option_cost(v: float, w: float, d: float, q: float) -> float:
 @njit(cache=True, nogil=True)
 def best_nonzero(points: Floats, w: float, d: float, q: float) -> float:
     """Least cost of a value that is not zero."""
-    return option_cost(points[nearest(points, w + q / d)], w, d, q)
+    return option_cost(points[nearest_place(points, w + q / d)], w, d, q)
 
 
 @njit(cache=True, nogil=True)
@@ -74,14 +74,8 @@ def follow(points: Floats, w: float, d: float, u: float, h: float, q: float) -> 
         return q + (u - (points[0] - w)) / h
     if middle >= points[last]:
         return q + (u - (points[last] - w)) / h
-    low, high = 0, last
-    while high - low > 1:
-        m = (low + high) // 2
-        if points[m] <= middle:
-            low = m
-        else:
-            high = m
-    below, above = points[low] - w, points[high] - w
+    low = interval_place(points, middle)
+    below, above = points[low] - w, points[low + 1] - w
     edge = 0.5 * d * (below + above)
     there = u - h * (edge - q)
     if there > above:
