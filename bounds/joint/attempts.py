@@ -76,8 +76,7 @@ def _relaxed(levelled: Levelled) -> Attempt:
         upper = searching.attained(levelled, c, values[c])
         q, d, _ = solve_dual(levelled, c, upper)
         proof.append(proven_dual(levelled, c, q, d))
-        scale = float(reduced.row_scale[c])
-        lower[c] = (proof[c].lower + reduced.excess[c]) * scale * scale * (1 - 2.0**-50)
+        lower[c] = searching.reduced_lower(levelled, c, proof[c])
     return Attempt(values, lower, proof=proof)
 
 

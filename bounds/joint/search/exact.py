@@ -92,8 +92,9 @@ def explore(
     q, d, bound = solve_dual(levelled, c, upper, ACCURACY, STEPS)
     rounded = rounded_dual(levelled, c, q, d)
     descend(rows, rounded)
-    if attained(levelled, c, rounded) < upper:
-        values, upper = rounded, attained(levelled, c, rounded)
+    error = attained(levelled, c, rounded)
+    if error < upper:
+        values, upper = rounded, error
     matrix = reduced.gram - np.diag(d)
     floor = eigenvalue_lower_bound(matrix) - 2.0**-50
     if not (floor > 0 and np.isfinite(bound)):
@@ -131,9 +132,13 @@ def explore(
     lower = min(lower, open_bound(search) - margin)
     q, d, _ = solve_dual(levelled, c, upper)
     dual = proven_dual(levelled, c, q, d)
-    scale = float(reduced.row_scale[c])
-    lower = max(lower, (dual.lower + reduced.excess[c]) * scale * scale * (1 - 2.0**-50))
-    return values, lower, False, nodes, dual
+    return values, max(lower, reduced_lower(levelled, c, dual)), False, nodes, dual
+
+
+def reduced_lower(levelled: Levelled, c: int, dual: JointDual) -> float:
+    """The bound of a dual in reduced units, rounded down."""
+    reduced, scale = levelled.reduced, float(levelled.reduced.row_scale[c])
+    return (dual.lower + reduced.excess[c]) * scale * scale * (1 - 2.0**-50)
 
 
 def rounded_dual(levelled: Levelled, c: int, q: Floats, d: Floats) -> Floats:
