@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import tomllib
-from importlib import resources
 from pathlib import Path
 
-from bounds.errors import StudyError
 from bounds.finetune.config import (
     FinetuneStudy,
     Judge,
@@ -16,7 +13,7 @@ from bounds.finetune.config import (
     Task,
     Train,
 )
-from bounds.study.plan.toml import Reader, assignments, toml_value
+from bounds.study.plan.toml import Reader, assignments, bundled_names, read_toml, toml_value
 
 SECTIONS = {kind.section: kind for kind in (Task, Pretrain, Train, Quantization, Pruning, Judge)}
 TOP = ("name", "bits", "seeds", "workers", "device")
@@ -24,8 +21,7 @@ TOP = ("name", "bits", "seeds", "workers", "device")
 
 def bundled_finetunes() -> list[str]:
     """Names of the fine-tuning studies that ship in the package."""
-    folder = resources.files("bounds.finetune") / "bundled"
-    return sorted(p.name[:-5] for p in folder.iterdir() if p.name.endswith(".toml"))
+    return bundled_names("bounds.finetune")
 
 
 def load_finetune(file_or_name: str | Path) -> FinetuneStudy:
@@ -35,20 +31,8 @@ def load_finetune(file_or_name: str | Path) -> FinetuneStudy:
         StudyError: no such file or study, not TOML, an unknown key or an impossible value; the
             message gives the line to mend.
     """
-    path = Path(file_or_name)
-    if not path.is_file():
-        if str(file_or_name) in bundled_finetunes():
-            source = resources.files("bounds.finetune") / "bundled" / f"{file_or_name}.toml"
-            return parse_finetune(source.read_text("utf-8"), f"{file_or_name}.toml")
-        raise StudyError(
-            f"there is no fine-tuning study {path}; give a TOML file or one of the bundled ones: "
-            + ", ".join(bundled_finetunes())
-        )
-    try:
-        text = path.read_text("utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise StudyError(f"{path} cannot be read as UTF-8 text: {error}") from error
-    return parse_finetune(text, str(path))
+    absent = "there is no fine-tuning study {}; give a TOML file or one of the bundled ones: "
+    return parse_finetune(*read_toml(file_or_name, "bounds.finetune", absent))
 
 
 def parse_finetune(text: str, where: str = "study") -> FinetuneStudy:
@@ -57,11 +41,8 @@ def parse_finetune(text: str, where: str = "study") -> FinetuneStudy:
     Raises:
         StudyError: see ``load_finetune``.
     """
-    try:
-        table = tomllib.loads(text)
-    except tomllib.TOMLDecodeError as error:
-        raise StudyError(f"{where} is not TOML: {error}") from error
     reader = Reader(text, where)
+    table = reader.table()
     top = {k: v for k, v in table.items() if k not in SECTIONS}
     values = reader.checked(FinetuneStudy, top, "", 0)
     for name, kind in SECTIONS.items():

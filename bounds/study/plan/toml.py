@@ -20,7 +20,12 @@ SECTIONS = {"calibration": Calibration, "solve": Solve}
 
 def bundled_studies() -> list[str]:
     """Names of the studies that ship in the package."""
-    folder = resources.files("bounds.study") / "bundled"
+    return bundled_names("bounds.study")
+
+
+def bundled_names(room: str) -> list[str]:
+    """Names of the TOML files that ship in the folder ``bundled`` of a package."""
+    folder = resources.files(room) / "bundled"
     return sorted(p.name[:-5] for p in folder.iterdir() if p.name.endswith(".toml"))
 
 
@@ -31,20 +36,27 @@ def load_study(file_or_name: str | Path) -> Study:
         StudyError: no such file or study, not TOML, an unknown key or an impossible value; the
             message gives the line to mend.
     """
+    absent = "there is no study file {}; give a TOML file or one of the bundled studies: "
+    return parse_study(*read_toml(file_or_name, "bounds.study", absent))
+
+
+def read_toml(file_or_name: str | Path, room: str, absent: str) -> tuple[str, str]:
+    """The text of a TOML file, or of one that ships with package ``room``, and what to call it.
+
+    Raises:
+        StudyError: it cannot be read, or is not there: ``absent``, with its path and the names.
+    """
     path = Path(file_or_name)
     if not path.is_file():
-        if str(file_or_name) in bundled_studies():
-            source = resources.files("bounds.study") / "bundled" / f"{file_or_name}.toml"
-            return parse_study(source.read_text("utf-8"), f"{file_or_name}.toml")
-        raise StudyError(
-            f"there is no study file {path}; give a TOML file or one of the bundled studies: "
-            + ", ".join(bundled_studies())
-        )
+        names = bundled_names(room)
+        if str(file_or_name) not in names:
+            raise StudyError(absent.format(path) + ", ".join(names))
+        source = resources.files(room) / "bundled" / f"{file_or_name}.toml"
+        return source.read_text("utf-8"), f"{file_or_name}.toml"
     try:
-        text = path.read_text("utf-8")
+        return path.read_text("utf-8"), str(path)
     except (OSError, UnicodeDecodeError) as error:
         raise StudyError(f"{path} cannot be read as UTF-8 text: {error}") from error
-    return parse_study(text, str(path))
 
 
 def parse_study(text: str, where: str = "study") -> Study:
@@ -53,11 +65,8 @@ def parse_study(text: str, where: str = "study") -> Study:
     Raises:
         StudyError: see ``load_study``.
     """
-    try:
-        table = tomllib.loads(text)
-    except tomllib.TOMLDecodeError as error:
-        raise StudyError(f"{where} is not TOML: {error}") from error
     reader = Reader(text, where)
+    table = reader.table()
     values = reader.checked(Study, {k: v for k, v in table.items() if k not in SECTIONS}, "", 0)
     for name, kind in SECTIONS.items():
         if name in table:
@@ -109,8 +118,15 @@ class Reader:
 
     def __init__(self, text: str, where: str) -> None:
         """``where`` opens the messages of errors."""
-        self.lines = text.splitlines()
+        self.text, self.lines = text, text.splitlines()
         self.where = where
+
+    def table(self) -> dict[str, Any]:
+        """The text as a table, unchecked; StudyError where it is not TOML."""
+        try:
+            return tomllib.loads(self.text)
+        except tomllib.TOMLDecodeError as error:
+            raise StudyError(f"{self.where} is not TOML: {error}") from error
 
     def checked(self, kind: type, table: Any, section: str, nth: int) -> dict[str, Any]:
         """The values of a table that all keep the rules of dataclass ``kind``.
